@@ -1,0 +1,3 @@
+module treeline/wasm-go
+
+go 1.24
