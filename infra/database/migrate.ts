@@ -90,7 +90,7 @@ export async function migrate(databaseUrl: string, directory: string = migration
 }
 
 async function main(): Promise<number> {
-  const databaseUrl = process.env['DATABASE_URL'];
+  const databaseUrl = process.env.DATABASE_URL;
   if (!databaseUrl) {
     console.error('DATABASE_URL is not set. Example: DATABASE_URL=postgres://user:password@host:5432/database');
     return 2;

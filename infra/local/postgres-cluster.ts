@@ -57,7 +57,7 @@ function childOptions(place: Place) {
   return {
     ...(account === null ? {} : { uid: account.uid, gid: account.gid }),
     cwd: place.data,
-    env: { PATH: process.env['PATH'] ?? '', TZ: 'UTC', LC_ALL: 'C' },
+    env: { PATH: process.env.PATH ?? '', TZ: 'UTC', LC_ALL: 'C' },
     onLine(line: string) {
       log.push(line);
       if (log.length > logLinesMax) log.shift();
@@ -98,7 +98,7 @@ async function clearStale(place: Place, url: (port: number) => string): Promise<
 async function isOurs(place: Place, url: string): Promise<boolean> {
   try {
     const [row] = await ask(url, "select current_setting('data_directory') as directory");
-    return row?.['directory'] === place.data;
+    return row?.directory === place.data;
   } catch {
     return false;
   }
