@@ -77,7 +77,7 @@ func fileExports(file *ast.File) ([]export, error) {
 		if name == "" {
 			continue
 		}
-		if len(comment) == 0 {
+		if comment[0] == "" {
 			return nil, fmt.Errorf("%s has no comment", name)
 		}
 		made, err := describe(name, comment, function.Type)
