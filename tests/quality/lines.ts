@@ -104,7 +104,7 @@ export const AWKWARD_LINES = [
   'kebab-case-with-many-hyphens-in-a-row',
   '#hashtag @mention $TICKER €100 £20 ¥3000 ₹500',
   'C++ vs C# vs F# vs .NET vs Node.js',
-  'rock\'n\'roll o\'clock y\'all\'d\'ve',
+  "rock'n'roll o'clock y'all'd've",
   'ſtraße ẞ ŉ ǆ İı ΐ ΰ',
   'Ａ ｆｕｌｌ ｗｉｄｔｈ ｓｅｎｔｅｎｃｅ．',
   '中a文b混c合d',

@@ -103,7 +103,9 @@ export const WORDS: Readonly<Record<string, readonly string[]>> = {
     `a paper in a physics journal, the latest climate model, a survey of nine thousand twins, the fossil record, a
     double-blind trial, radio telescope data, a ten-year field study, an analysis of ice cores`,
   ),
-  team: list('the home side, the under-nineteens, Ghana, the defending champions, a second-division club, the visitors'),
+  team: list(
+    'the home side, the under-nineteens, Ghana, the defending champions, a second-division club, the visitors',
+  ),
   result: list(
     `won on penalties, threw away a three-goal lead, were relegated, qualified for the semi-final, drew a scrappy match,
     broke the national record, lost their captain to injury, finished a distant fourth`,
@@ -135,13 +137,36 @@ export const WORDS: Readonly<Record<string, readonly string[]>> = {
     plate tectonics, double-entry bookkeeping, jet lag, the electoral college, sourdough, public-key cryptography,
     impressionism, antibiotic resistance, supply chains`,
   ),
-  city: list('Lisbon, Nairobi, Winnipeg, Tbilisi, Hanoi, Montevideo, Gdansk, Marrakesh, Busan, Adelaide, Quito, Aarhus'),
+  city: list(
+    'Lisbon, Nairobi, Winnipeg, Tbilisi, Hanoi, Montevideo, Gdansk, Marrakesh, Busan, Adelaide, Quito, Aarhus',
+  ),
   word: list(
     `yes, no, ok, hello, water, entropy, Thursday, quasi, unbelievable, the, seven, zebra, counterrevolutionary, xylophone,
     NASA, iPhone, e-mail, naive, café, résumé, Zürich, supercalifragilisticexpialidocious, a, I, why, stop, refund, cat,
     deoxyribonucleic, antidisestablishmentarianism`,
   ),
-  symbol: ['?', '!', '...', '—', '%', '@', '#1', '&', '§ 12', '™', '42', '0', '-1', '3.14159', '½', 'π', '∞', '→', '😀', '$5'],
+  symbol: [
+    '?',
+    '!',
+    '...',
+    '—',
+    '%',
+    '@',
+    '#1',
+    '&',
+    '§ 12',
+    '™',
+    '42',
+    '0',
+    '-1',
+    '3.14159',
+    '½',
+    'π',
+    '∞',
+    '→',
+    '😀',
+    '$5',
+  ],
   identifier: list('count, buffer, userId, total, index, node, response, price, cursor, token, matrix, queue'),
   emoji: ['😀', '🔥', '🎉', '😢', '👍🏽', '🚀', '❤️', '🤷‍♀️', '🍕', '🐙', '🇯🇵', '☕', '💸', '🌧️', '👨‍👩‍👧‍👦', '✅'],
   domain: list('example.com, example.org, shop.example.net, docs.example.io, data.example.edu, blog.example.fr'),
@@ -177,7 +202,15 @@ export const ENGLISH_PATTERNS = [
   '{topic} matters more than {topic}, says {person}.',
 ] as const;
 
-export const SHORT_PATTERNS = ['{word}', '{word} {word}', '{symbol}', '{word}{symbol}', '{word}?', '{city}', '{thing}'] as const;
+export const SHORT_PATTERNS = [
+  '{word}',
+  '{word} {word}',
+  '{symbol}',
+  '{word}{symbol}',
+  '{word}?',
+  '{city}',
+  '{thing}',
+] as const;
 
 export const NUMBER_PATTERNS = [
   'Invoice {n4}-{n2}: {n3}.{n2} EUR due on 20{n2}-0{d}-1{d}.',

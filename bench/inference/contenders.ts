@@ -1,0 +1,85 @@
+/** Who takes part, and how each is started. */
+import { join } from 'node:path';
+import { type Contender, startHttp, startLines } from './contender.ts';
+import type { Form, Order, Workload } from './engine.ts';
+import { HERE, ONNX_FOLDER, ONNX_MODEL, ONNX_MODULE, WORKERD, WORKSPACE } from './places.ts';
+import { prepareWorker, type WorkerSource } from './workerd/prepare.ts';
+
+/** The parts of the comparison: who computes, and where. */
+export interface Entrant {
+  readonly engine: 'treeline' | 'onnxruntime-web' | 'onnxruntime';
+  readonly host: 'node' | 'workerd' | 'native';
+  readonly forms: readonly Form[];
+  /** Null where the engine does not start from nothing in workerd. */
+  readonly worker: WorkerSource | null;
+  start(first: Workload): Promise<Contender>;
+}
+
+/** Ports of the benchmark's workers on the loopback address. */
+const PORTS = { empty: 18_401, onnx: 18_402, treeline: 18_403 } as const;
+
+const workers = join(WORKSPACE, 'workerd');
+
+/** A worker that does nothing, for cold start. */
+export const emptyWorker: WorkerSource = {
+  name: 'empty',
+  entry: join(HERE, 'workerd/empty.ts'),
+  module: null,
+  files: ONNX_FOLDER,
+  port: PORTS.empty,
+};
+
+const onnxWorker: WorkerSource = {
+  name: 'onnx',
+  entry: join(HERE, 'workerd/onnx.ts'),
+  module: ONNX_MODULE,
+  files: ONNX_FOLDER,
+  port: PORTS.onnx,
+};
+
+/** The command that serves `source`, its bundle made. */
+export async function workerCommand(source: WorkerSource): Promise<{ args: string[]; address: string }> {
+  const configuration = await prepareWorker(source, workers);
+  return { args: ['serve', configuration], address: `http://127.0.0.1:${source.port}/` };
+}
+
+function inWorkerd(engine: Entrant['engine'], worker: WorkerSource, forms: readonly Form[]): Entrant {
+  return {
+    engine,
+    host: 'workerd',
+    forms,
+    worker,
+    start: async (first) => {
+      const { args, address } = await workerCommand(worker);
+      const order: Order = { workload: first, form: 'ids', iterations: 1 };
+      return startHttp(`${engine}, workerd`, WORKERD, args, address, order);
+    },
+  };
+}
+
+function inNode(engine: Entrant['engine'], script: string, args: readonly string[], forms: readonly Form[]): Entrant {
+  return {
+    engine,
+    host: 'node',
+    forms,
+    worker: null,
+    start: () => startLines(`${engine}, Node`, process.execPath, [join(HERE, 'node', script), ...args]),
+  };
+}
+
+/** Native ONNX Runtime, in the Python at `python`. */
+export function nativeEntrant(python: string): Entrant {
+  return {
+    engine: 'onnxruntime',
+    host: 'native',
+    forms: ['ids'],
+    worker: null,
+    start: () => startLines('onnxruntime, native', python, ['-B', join(HERE, 'native.py'), ONNX_MODEL]),
+  };
+}
+
+/** The peers that are WebAssembly. */
+export const webEntrants: readonly Entrant[] = [
+  inNode('onnxruntime-web', 'onnx.ts', [ONNX_MODEL], ['ids']),
+  inWorkerd('onnxruntime-web', onnxWorker, ['ids']),
+];
