@@ -1,0 +1,22 @@
+# One command a job; each only calls what stands in package.json. `make help` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help start start-all stop test wasm models bench bench-inference deploy deploy-dry-run format lint types install
+
+help: node_modules/.package-lock.json
+	@npm run --silent help
+
+# npm writes this file last, so it is newer than the lock file when everything is installed.
+node_modules/.package-lock.json: package-lock.json
+	npm ci --no-fund --no-audit
+	@touch $@
+
+install: node_modules/.package-lock.json
+
+start start-all test wasm models bench deploy deploy-dry-run format lint types: node_modules/.package-lock.json
+	@npm run --silent $@ -- $(ARGS)
+
+stop:
+	@npm run --silent stop -- $(ARGS)
+
+bench-inference: node_modules/.package-lock.json
+	@npm run --silent bench:inference -- $(ARGS)

@@ -1,0 +1,132 @@
+/**
+ * Treeline's edge application. Reads as a table of contents: what each request passes, and which capability answers at
+ * which address. The host comes in as a `Platform`; nothing here knows which one it is.
+ */
+import type { OpenAPIHono } from '@hono/zod-openapi';
+import { CacheCoordinator } from './cache/coordinator.ts';
+import { isolateEntriesMax, isolateWeightMax } from './cache/coordinator.ts';
+import type { Configuration } from './configuration.ts';
+import type { Environment } from './environment.ts';
+import { ApiError, errorResponse, toApiError } from './errors.ts';
+import { gatewayRoutes } from './gateway/routes.ts';
+import { Upstreams } from './gateway/upstreams.ts';
+import { boundBody } from './body.ts';
+import { EmbeddingService } from './inference/embedding.ts';
+import { inferRoute } from './inference/infer-route.ts';
+import { openAiRoutes } from './inference/openai-routes.ts';
+import { openInferenceRoutes } from './inference/open-inference-routes.ts';
+import { WasmEmbeddingEngine } from './inference/wasm-engine.ts';
+import { createRouter } from './openapi.ts';
+import type { Platform } from './ports.ts';
+import { createMetrics } from './telemetry/metrics.ts';
+import { observe } from './telemetry/observe.ts';
+import { OtlpExporter } from './telemetry/otlp.ts';
+import { telemetryRoutes } from './telemetry/routes.ts';
+import { TraceStore } from './telemetry/traces.ts';
+import { createTracer, fail } from './telemetry/tracing.ts';
+import { Authentication } from './tenancy/authentication.ts';
+import { credentialOf } from './tenancy/caller.ts';
+import { UsageLedger } from './tenancy/usage.ts';
+import { loadCacheIndex, loadRouter, type TrapListener } from './wasm/loader.ts';
+
+/** Addresses that answer without a credential: they tell nothing of any tenant. */
+const publicPaths = new Set(['/', '/v2', '/v2/health/live', '/v2/health/ready', '/openapi.json']);
+
+/** Runs `make` at the first call and remembers what it gave; a failure is tried again. */
+function once<Value>(make: () => Promise<Value>): () => Promise<Value> {
+  let made: Promise<Value> | null = null;
+  return () => {
+    made ??= make().catch((thrown: unknown) => {
+      made = null;
+      throw thrown;
+    });
+    return made;
+  };
+}
+
+/** Everything that lives as long as the isolate, made from the host's ports. */
+function createServices(platform: Platform, configuration: Configuration) {
+  const { clock, random, sql, log, wasm, sharedStore, identity } = platform;
+  const metrics = createMetrics();
+  const traces = new TraceStore();
+  const { otlpEndpoint, otlpHeaders, serviceName } = configuration.telemetry;
+  const exporter = otlpEndpoint === null ? null : new OtlpExporter(otlpEndpoint, otlpHeaders, serviceName, metrics);
+  const tracer = createTracer(random, exporter === null ? [traces] : [traces, exporter]);
+  const onTrap: TrapListener = (trap) => {
+    metrics.wasmTraps.inc({ module: trap.module });
+    log.write('error', 'a module trapped and was replaced', { module: trap.module, reason: trap.message });
+  };
+  const limits = { weightMax: isolateWeightMax, entriesMax: isolateEntriesMax };
+  const index = once(() => {
+    const seed = new DataView(random.bytes(4).buffer).getUint32(0);
+    return loadCacheIndex(wasm, { ...limits, seed }, onTrap);
+  });
+  const router = once(() => loadRouter(wasm, onTrap));
+  const usage = new UsageLedger({ sql, clock, random, metrics, log });
+  const cache = new CacheCoordinator({ clock, sharedStore, metrics, log, index });
+  const engine = new WasmEmbeddingEngine({ platform, metrics, onTrap });
+  return {
+    configuration,
+    clock,
+    log,
+    metrics,
+    traces,
+    tracer,
+    exporter,
+    usage,
+    authentication: new Authentication({ sql, identity, clock }, configuration.anonymousTenantId),
+    embedding: new EmbeddingService({ engine, cache, clock, metrics, usage }),
+    upstreams: new Upstreams(configuration.upstream.baseUrls, { clock, random, router }),
+  };
+}
+
+/** The application for one isolate. `fetch(request, { background })` answers a request. */
+export function createApp(platform: Platform, configuration: Configuration): OpenAPIHono<Environment> {
+  const services = createServices(platform, configuration);
+  const { authentication, embedding, exporter, log, usage } = services;
+  const app = createRouter();
+
+  app.use(observe(services));
+  app.use(async (context, next) => {
+    await next();
+    context.env.background.run(Promise.all([usage.flush(), exporter?.forceFlush()]));
+  });
+  app.use(async (context, next) => {
+    if (publicPaths.has(context.req.path)) return next();
+    const credential = credentialOf((name) => context.req.header(name));
+    const caller = await context.get('steps').run('authenticate', () => authentication.authenticate(credential));
+    context.set('caller', caller);
+    return next();
+  });
+  app.use(boundBody());
+
+  app.get('/', (context) => context.json({ name: 'treeline', version: '0.1.0', documentation: '/openapi.json' }));
+  app.route('/', openAiRoutes(embedding));
+  app.route('/', openInferenceRoutes(embedding));
+  app.route('/', inferRoute(embedding));
+  app.route('/', gatewayRoutes(services));
+  app.route('/', telemetryRoutes(services));
+
+  app.openAPIRegistry.registerComponent('securitySchemes', 'apiKey', { type: 'http', scheme: 'bearer' });
+  app.openAPIRegistry.registerComponent('securitySchemes', 'xApiKey', { type: 'apiKey', in: 'header', name: 'x-api-key' });
+  app.doc31('/openapi.json', {
+    openapi: '3.1.0',
+    info: { title: 'Treeline', version: '0.1.0', description: 'One address in front of every model.' },
+  });
+
+  app.notFound((context) => {
+    const error = new ApiError('route_not_found', `There is nothing at ${context.req.method} ${context.req.path.slice(0, 200)}.`);
+    return errorResponse(context, error, context.get('steps').traceId);
+  });
+  app.onError((thrown, context) => {
+    const error = toApiError(thrown);
+    const steps = context.get('steps');
+    if (error.status >= 500) {
+      fail(steps.request, thrown);
+      const { message } = error.cause instanceof Error ? error.cause : error;
+      log.write('error', message, { code: error.code, trace_id: steps.traceId });
+    }
+    return errorResponse(context, error, steps.traceId);
+  });
+  return app;
+}

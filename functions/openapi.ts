@@ -1,0 +1,82 @@
+/** Pieces of the OpenAPI document that every capability shares. */
+import { OpenAPIHono, z } from '@hono/zod-openapi';
+import type { Environment } from './environment.ts';
+import { ApiError } from './errors.ts';
+
+/** A Hono application whose validation errors are ours: the first fault, and where it lies. */
+export function createRouter(): OpenAPIHono<Environment> {
+  return new OpenAPIHono<Environment>({
+    defaultHook: (result) => {
+      if (result.success) return;
+      const [issue] = result.error.issues;
+      const parameter = issue?.path.join('.') ?? '';
+      const message = issue?.message ?? 'The request is not valid.';
+      throw new ApiError('invalid_request', parameter === '' ? message : `${parameter}: ${message}`, { parameter });
+    },
+  });
+}
+
+const openAiError = z
+  .object({
+    error: z.object({
+      message: z.string(),
+      type: z.string(),
+      param: z.string().nullable(),
+      code: z.string(),
+      trace_id: z.string(),
+    }),
+  })
+  .openapi('OpenAIError');
+
+const openInferenceError = z
+  .object({ error: z.string(), code: z.string(), trace_id: z.string() })
+  .openapi('OpenInferenceError');
+
+const problem = z
+  .object({
+    type: z.string(),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string(),
+    instance: z.string(),
+    code: z.string(),
+    trace_id: z.string(),
+    parameter: z.string().optional(),
+  })
+  .openapi('Problem');
+
+const descriptions: Record<number, string> = {
+  400: 'The request is not valid',
+  401: 'The credential is missing or not valid',
+  403: 'The credential belongs to no tenant',
+  404: 'There is no such thing',
+  413: 'The body is too large',
+  415: 'The body is of another kind',
+  500: 'Something failed on our side',
+  502: 'The upstream failed',
+  503: 'A part that is needed cannot be reached; try again',
+  504: 'The upstream took too long',
+};
+
+type Dialect = 'openai' | 'open-inference' | 'problem';
+
+function errorContent(dialect: Dialect) {
+  switch (dialect) {
+    case 'openai':
+      return { 'application/json': { schema: openAiError } };
+    case 'open-inference':
+      return { 'application/json': { schema: openInferenceError } };
+    case 'problem':
+      return { 'application/problem+json': { schema: problem } };
+  }
+}
+
+/** The error responses of a route, in the dialect of its address. */
+export function failures(dialect: Dialect, ...statuses: number[]) {
+  const content = errorContent(dialect);
+  const all = [...new Set([400, 401, 403, 413, 500, 503, ...statuses])];
+  return Object.fromEntries(all.map((status) => [status, { description: descriptions[status] ?? '', content }]));
+}
+
+/** Every route but the public ones needs one of these. */
+export const security: Record<string, string[]>[] = [{ apiKey: [] }, { xApiKey: [] }];

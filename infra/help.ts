@@ -1,0 +1,20 @@
+/** `npm run help`: every command of the project, one line each. */
+const commands: readonly [string, string][] = [
+  ['start', 'run the edge on http://localhost:8787 with embedded Postgres and Redis; nothing else is needed'],
+  ['start-all', 'the same with real PostgreSQL and Redis, each from a package of the system'],
+  ['stop', 'stop what start or start-all left running'],
+  ['test', 'install what is missing and run all tests'],
+  ['models', 'fetch the models’ weights and make the files that the edge loads'],
+  ['wasm', 'build wasm-rust/pkg and wasm-go/dist from source'],
+  ['bench', 'list and run the benchmarks'],
+  ['bench-inference', 'in-isolate inference beside onnxruntime-web and ONNX Runtime'],
+  ['deploy', 'deploy to Workers and to Supabase'],
+  ['deploy-dry-run', 'bundle for both hosts and print the sizes against their limits; works offline'],
+  ['format', 'format every language'],
+  ['lint', 'check format and lint of every language'],
+  ['types', 'check the TypeScript'],
+];
+
+console.log('Treeline: one HTTPS address in front of every model.\n\nmake <command> [ARGS="…"]:\n');
+for (const [name, what] of commands) console.log(`  ${name.padEnd(16)} ${what}`);
+console.log('\nARGS="--help" tells more of start, models, test and bench.');
