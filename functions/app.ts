@@ -3,18 +3,17 @@
  * which address. The host comes in as a `Platform`; nothing here knows which one it is.
  */
 import type { OpenAPIHono } from '@hono/zod-openapi';
-import { CacheCoordinator } from './cache/coordinator.ts';
-import { isolateEntriesMax, isolateWeightMax } from './cache/coordinator.ts';
+import { boundBody } from './body.ts';
+import { CacheCoordinator, isolateEntriesMax, isolateWeightMax } from './cache/coordinator.ts';
 import type { Configuration } from './configuration.ts';
 import type { Environment } from './environment.ts';
 import { ApiError, errorResponse, toApiError } from './errors.ts';
 import { gatewayRoutes } from './gateway/routes.ts';
 import { Upstreams } from './gateway/upstreams.ts';
-import { boundBody } from './body.ts';
 import { EmbeddingService } from './inference/embedding.ts';
 import { inferRoute } from './inference/infer-route.ts';
-import { openAiRoutes } from './inference/openai-routes.ts';
 import { openInferenceRoutes } from './inference/open-inference-routes.ts';
+import { openAiRoutes } from './inference/openai-routes.ts';
 import { WasmEmbeddingEngine } from './inference/wasm-engine.ts';
 import { createRouter } from './openapi.ts';
 import type { Platform } from './ports.ts';
@@ -108,14 +107,21 @@ export function createApp(platform: Platform, configuration: Configuration): Ope
   app.route('/', telemetryRoutes(services));
 
   app.openAPIRegistry.registerComponent('securitySchemes', 'apiKey', { type: 'http', scheme: 'bearer' });
-  app.openAPIRegistry.registerComponent('securitySchemes', 'xApiKey', { type: 'apiKey', in: 'header', name: 'x-api-key' });
+  app.openAPIRegistry.registerComponent('securitySchemes', 'xApiKey', {
+    type: 'apiKey',
+    in: 'header',
+    name: 'x-api-key',
+  });
   app.doc31('/openapi.json', {
     openapi: '3.1.0',
     info: { title: 'Treeline', version: '0.1.0', description: 'One address in front of every model.' },
   });
 
   app.notFound((context) => {
-    const error = new ApiError('route_not_found', `There is nothing at ${context.req.method} ${context.req.path.slice(0, 200)}.`);
+    const error = new ApiError(
+      'route_not_found',
+      `There is nothing at ${context.req.method} ${context.req.path.slice(0, 200)}.`,
+    );
     return errorResponse(context, error, context.get('steps').traceId);
   });
   app.onError((thrown, context) => {

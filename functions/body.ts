@@ -13,7 +13,10 @@ function decoded(request: Request, body: ReadableStream<Uint8Array>): ReadableSt
   const encoding = request.headers.get('content-encoding')?.toLowerCase() ?? 'identity';
   if (encoding === 'identity') return body;
   if (encoding !== 'gzip' && encoding !== 'deflate') {
-    throw new ApiError('unsupported_media_type', `Content-Encoding "${encoding.slice(0, 40)}" is not read; gzip and deflate are.`);
+    throw new ApiError(
+      'unsupported_media_type',
+      `Content-Encoding "${encoding.slice(0, 40)}" is not read; gzip and deflate are.`,
+    );
   }
   return body.pipeThrough(new DecompressionStream(encoding) as ReadableWritablePair<Uint8Array, Uint8Array>);
 }

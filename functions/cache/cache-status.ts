@@ -19,7 +19,10 @@ export interface CacheWishes {
 
 /** Reads the request's `Cache-Control`; unknown directives are ignored, as the RFC asks. */
 export function cacheWishesOf(cacheControl: string | undefined): CacheWishes {
-  const directives = (cacheControl ?? '').toLowerCase().split(',').map((directive) => directive.trim());
+  const directives = (cacheControl ?? '')
+    .toLowerCase()
+    .split(',')
+    .map((directive) => directive.trim());
   const maxAge = directives.map((directive) => /^max-age="?(\d{1,9})"?$/.exec(directive)?.[1]).find(Boolean);
   const maxAgeSeconds = maxAge === undefined ? null : Number(maxAge);
   const mayStore = !directives.includes('no-store');

@@ -5,8 +5,8 @@
  */
 import type { CacheIndex } from '../../wasm-go/cache.ts';
 import type { Clock, Log, SharedStore } from '../ports.ts';
-import { type LiveInstance, WasmTrapped } from '../wasm/instance.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
+import { type LiveInstance, WasmTrapped } from '../wasm/instance.ts';
 import type { CacheOutcome, CacheWishes } from './cache-status.ts';
 
 /** Bytes of values that one isolate keeps. */

@@ -1,6 +1,6 @@
 /** From inputs to vectors: limits, cache, computation, accounting. Free of HTTP. */
 import { Buffer } from 'node:buffer';
-import { type CacheOutcome, type CacheWishes } from '../cache/cache-status.ts';
+import type { CacheOutcome, CacheWishes } from '../cache/cache-status.ts';
 import { type CacheCoordinator, cacheKey } from '../cache/coordinator.ts';
 import { ApiError } from '../errors.ts';
 import type { Background, Clock } from '../ports.ts';
@@ -8,7 +8,13 @@ import type { Metrics } from '../telemetry/metrics.ts';
 import type { Steps } from '../telemetry/tracing.ts';
 import type { Caller } from '../tenancy/caller.ts';
 import type { UsageLedger } from '../tenancy/usage.ts';
-import { countOf, type EmbeddingBatch, type EmbeddingEngine, type EmbeddingInputs, type ModelDescription } from './engine.ts';
+import {
+  countOf,
+  type EmbeddingBatch,
+  type EmbeddingEngine,
+  type EmbeddingInputs,
+  type ModelDescription,
+} from './engine.ts';
 
 /** Inputs of one request, as OpenAI bounds them. */
 export const inputsMax = 2_048;
@@ -113,7 +119,9 @@ function checkInputs(inputs: EmbeddingInputs): void {
   const count = countOf(inputs);
   if (count === 0) throw new ApiError('invalid_request', 'There is no input.', { parameter: 'input' });
   if (count > inputsMax) {
-    throw new ApiError('invalid_request', `At most ${inputsMax} inputs a request, not ${count}.`, { parameter: 'input' });
+    throw new ApiError('invalid_request', `At most ${inputsMax} inputs a request, not ${count}.`, {
+      parameter: 'input',
+    });
   }
   const items: readonly { length: number }[] = inputs.kind === 'texts' ? inputs.texts : inputs.sequences;
   const empty = items.findIndex((item) => item.length === 0);

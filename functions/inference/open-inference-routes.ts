@@ -27,7 +27,10 @@ const inferenceRequest = z
     id: z.string().max(256).optional(),
     parameters: parameters.optional(),
     inputs: z.array(tensorSchema).min(1).max(3),
-    outputs: z.array(z.object({ name: z.string(), parameters: parameters.optional() })).max(1).optional(),
+    outputs: z
+      .array(z.object({ name: z.string(), parameters: parameters.optional() }))
+      .max(1)
+      .optional(),
   })
   .openapi('InferenceRequest', {
     example: { inputs: [{ name: 'text', shape: [1], datatype: 'BYTES', data: ['hello world'] }] },
@@ -150,7 +153,10 @@ function wantsBinary(request: z.infer<typeof inferenceRequest>): boolean {
 async function infer(service: EmbeddingService, context: Context<Environment>): Promise<Response> {
   const { model: name = '', version } = context.req.param() as Record<string, string | undefined>;
   const model = modelOf(service, name, version);
-  const { head, binary } = splitBody(await readBody(context.req.raw), context.req.header('inference-header-content-length'));
+  const { head, binary } = splitBody(
+    await readBody(context.req.raw),
+    context.req.header('inference-header-content-length'),
+  );
   const request = parseHead(head);
   const asBinary = wantsBinary(request);
   const inputs = toEmbeddingInputs(request.inputs, binary);

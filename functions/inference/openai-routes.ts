@@ -12,7 +12,10 @@ import { rankAgainstFirst, similarity } from './ranking.ts';
 /** Model that answers when a request of ours names none. */
 export const defaultModel = 'all-minilm-l6-v2';
 
-const tokenId = z.int().min(0).max(2 ** 31 - 1);
+const tokenId = z
+  .int()
+  .min(0)
+  .max(2 ** 31 - 1);
 const tokenSequence = z.array(tokenId);
 const inputSchema = z
   .union([z.string(), z.array(z.string()), tokenSequence, z.array(tokenSequence)], {
@@ -71,7 +74,11 @@ const similarityRequest = z
   .object({
     model: z.string().min(1).default(defaultModel),
     source: z.string().openapi({ example: 'A cat sits on the mat' }),
-    texts: z.array(z.string()).min(1).max(inputsMax - 1).openapi({ example: ['A feline rests', 'Stocks fell'] }),
+    texts: z
+      .array(z.string())
+      .min(1)
+      .max(inputsMax - 1)
+      .openapi({ example: ['A feline rests', 'Stocks fell'] }),
   })
   .openapi('SimilarityRequest');
 
@@ -102,7 +109,10 @@ const rerankRequest = z
   .object({
     model: z.string().min(1).default(defaultModel),
     query: z.string().openapi({ example: 'How do I reset my password?' }),
-    documents: z.array(documentSchema).min(1).max(inputsMax - 1),
+    documents: z
+      .array(documentSchema)
+      .min(1)
+      .max(inputsMax - 1),
     top_n: z.int().min(1).optional(),
     return_documents: z.boolean().default(false),
   })

@@ -18,6 +18,9 @@ export interface Ranked {
 
 /** Rows 1… of `batch` by their similarity to row 0, best first; equal scores keep the order of the request. */
 export function rankAgainstFirst(batch: EmbeddingBatch, limit: number): Ranked[] {
-  const ranked = Array.from({ length: batch.count - 1 }, (_, index) => ({ index, score: similarity(batch, 0, index + 1) }));
+  const ranked = Array.from({ length: batch.count - 1 }, (_, index) => ({
+    index,
+    score: similarity(batch, 0, index + 1),
+  }));
   return ranked.sort((a, b) => b.score - a.score || a.index - b.index).slice(0, limit);
 }

@@ -85,7 +85,8 @@ function readTexts(tensor: RequestTensor, binary: BinaryData): string[] {
   const size = binarySize(tensor);
   const texts = size === null ? tensor.data?.flat(2) : readBytesElements(tensor.name, binary.take(tensor.name, size));
   if (texts === undefined) throw invalid(tensor.name, 'has neither data nor a binary_data_size');
-  if (texts.length !== count) throw invalid(tensor.name, `its shape says ${count} elements, its data has ${texts.length}`);
+  if (texts.length !== count)
+    throw invalid(tensor.name, `its shape says ${count} elements, its data has ${texts.length}`);
   if (!texts.every((text) => typeof text === 'string')) throw invalid(tensor.name, 'BYTES elements must be strings');
   return texts;
 }
@@ -156,7 +157,9 @@ function toSequences(ids: Integers | undefined, mask: Integers | undefined): num
     throw invalid('attention_mask', 'its shape must be that of input_ids');
   }
   return Array.from({ length: rows }, (_, row) =>
-    ids.numbers.slice(row * columns, (row + 1) * columns).filter((_id, column) => mask?.numbers[row * columns + column] !== 0),
+    ids.numbers
+      .slice(row * columns, (row + 1) * columns)
+      .filter((_id, column) => mask?.numbers[row * columns + column] !== 0),
   );
 }
 

@@ -8,7 +8,13 @@ import type { Metrics } from '../telemetry/metrics.ts';
 import type { LiveInstance } from '../wasm/instance.ts';
 import { load, type TrapListener } from '../wasm/loader.ts';
 import { type CatalogueEntry, catalogue } from './catalogue.ts';
-import { countOf, type EmbeddingBatch, type EmbeddingEngine, type EmbeddingInputs, type ModelDescription } from './engine.ts';
+import {
+  countOf,
+  type EmbeddingBatch,
+  type EmbeddingEngine,
+  type EmbeddingInputs,
+  type ModelDescription,
+} from './engine.ts';
 import { type InferenceModule, type LoadedModel, type ModelLoader, startInference } from './inference-module.ts';
 
 /** Inputs that are computed before other requests get a turn. */
@@ -160,7 +166,10 @@ async function fill(onSame: OnSame, loader: ModelLoader, stream: ReadableStream<
 
 /** Compares the hash of what lies in memory with the catalogue's. */
 async function verify(onSame: OnSame, loader: ModelLoader, { sha256 }: CatalogueEntry): Promise<void> {
-  const digest = await crypto.subtle.digest('SHA-256', onSame(() => loader.bytes()));
+  const digest = await crypto.subtle.digest(
+    'SHA-256',
+    onSame(() => loader.bytes()),
+  );
   const found = [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
   if (found !== sha256) throw new Error(`the weights' SHA-256 is ${found}, and should be ${sha256}`);
 }

@@ -6,7 +6,8 @@ import type { Identity } from '../ports.ts';
 /** The tenant that an administrator wrote into the user's `app_metadata`, which the user cannot change. */
 function tenantOf(claims: Record<string, unknown>): string | null {
   const metadata = claims.app_metadata;
-  const tenantId = typeof metadata === 'object' && metadata !== null && 'tenant_id' in metadata ? metadata.tenant_id : null;
+  const tenantId =
+    typeof metadata === 'object' && metadata !== null && 'tenant_id' in metadata ? metadata.tenant_id : null;
   return typeof tenantId === 'string' && /^[0-9a-f-]{36}$/i.test(tenantId) ? tenantId : null;
 }
 

@@ -59,7 +59,9 @@ function objectStore({ supabase, modelFolder }: Configuration): ObjectStore {
 function createPlatform(configuration: Configuration): Platform {
   const { databaseUrl, neonProxy, redis, supabase } = configuration;
   const sql =
-    databaseUrl === null ? unconfiguredSql : createSql({ databaseUrl, perCall: false, neonProxy: neonProxy ?? undefined });
+    databaseUrl === null
+      ? unconfiguredSql
+      : createSql({ databaseUrl, perCall: false, neonProxy: neonProxy ?? undefined });
   return {
     name: 'supabase',
     clock: systemClock,

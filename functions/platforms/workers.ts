@@ -93,7 +93,10 @@ function createPlatform(bindings: Bindings, configuration: Configuration): Platf
     random: systemRandom,
     log: systemLog,
     // A connection cannot outlive the request that opened it; Hyperdrive and Neon keep the pool.
-    sql: databaseUrl === null ? unconfiguredSql : createSql({ databaseUrl, perCall: true, neonProxy: neonProxy ?? undefined }),
+    sql:
+      databaseUrl === null
+        ? unconfiguredSql
+        : createSql({ databaseUrl, perCall: true, neonProxy: neonProxy ?? undefined }),
     sharedStore: redis === null ? null : createUpstashStore(redis),
     objects: objectStore(bindings),
     wasm,

@@ -1,4 +1,6 @@
 /** The middleware that every request passes first: its trace, its metrics, and the headers that name them. */
+
+import type { Tracer } from '@opentelemetry/api';
 import type { MiddlewareHandler } from 'hono';
 import { routePath } from 'hono/route';
 import type { Environment } from '../environment.ts';
@@ -6,7 +8,6 @@ import type { Clock, Log } from '../ports.ts';
 import type { Metrics } from './metrics.ts';
 import { tenantAttribute } from './traces.ts';
 import { parentOf, Steps } from './tracing.ts';
-import type { Tracer } from '@opentelemetry/api';
 
 /** What the middleware writes to. */
 export interface Observers {

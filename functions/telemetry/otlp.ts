@@ -12,7 +12,8 @@ const queueMax = 2_048;
 /** Time that one export may take, in milliseconds. */
 const exportTimeoutMs = 5_000;
 
-const nanoseconds = ([seconds, nanos]: [number, number]): string => String(BigInt(seconds) * 1_000_000_000n + BigInt(nanos));
+const nanoseconds = ([seconds, nanos]: [number, number]): string =>
+  String(BigInt(seconds) * 1_000_000_000n + BigInt(nanos));
 
 function toValue(value: unknown): Record<string, unknown> {
   if (typeof value === 'number') return Number.isInteger(value) ? { intValue: String(value) } : { doubleValue: value };
@@ -65,7 +66,9 @@ export class OtlpExporter implements SpanProcessor {
     if (spans.length === 0) return;
     this.#waiting = [];
     const resource = { attributes: toAttributes({ 'service.name': this.#serviceName }) };
-    const body = { resourceSpans: [{ resource, scopeSpans: [{ scope: { name: 'treeline' }, spans: spans.map(toOtlp) }] }] };
+    const body = {
+      resourceSpans: [{ resource, scopeSpans: [{ scope: { name: 'treeline' }, spans: spans.map(toOtlp) }] }],
+    };
     const sent = await this.#send(JSON.stringify(body));
     this.#metrics.spansExported.inc({ result: sent ? 'sent' : 'failed' }, spans.length);
   }

@@ -19,7 +19,9 @@ function idGenerator(random: Random): IdGenerator {
 
 /** Makes the tracer that all requests of the isolate share. */
 export function createTracer(random: Random, processors: SpanProcessor[]): Tracer {
-  return new BasicTracerProvider({ idGenerator: idGenerator(random), spanProcessors: processors }).getTracer('treeline');
+  return new BasicTracerProvider({ idGenerator: idGenerator(random), spanProcessors: processors }).getTracer(
+    'treeline',
+  );
 }
 
 /** The parent that `traceparent` names (W3C Trace Context, level 1), or the root where it is absent or malformed. */

@@ -127,7 +127,8 @@ export class UsageLedger {
     const done = new Set(batch);
     this.#waiting = this.#waiting.filter((event) => !done.has(event));
     metrics.usageEvents.inc({ result: refusal === null ? 'stored' : 'dropped' }, batch.length);
-    if (refusal !== null) log.write('error', 'usage dropped: the database refused it', { count: batch.length, refusal });
+    if (refusal !== null)
+      log.write('error', 'usage dropped: the database refused it', { count: batch.length, refusal });
   }
 }
 

@@ -53,7 +53,9 @@ const compressedSize = (paths: readonly string[]): number =>
 function workersSizes(folder: string): Size[] {
   mkdirSync('.treeline/assets', { recursive: true });
   run('wrangler', ['deploy', '--dry-run', '--outdir', folder]);
-  const sizes = [{ what: 'Workers script, gzip', bytes: compressedSize(uploaded(folder)), limit: limits.workersCompressed }];
+  const sizes = [
+    { what: 'Workers script, gzip', bytes: compressedSize(uploaded(folder)), limit: limits.workersCompressed },
+  ];
   const assets = filesIn('.treeline/assets').map((path) => ({
     what: `Workers asset ${path.split('/').at(-1)}`,
     bytes: statSync(path).size,
@@ -95,7 +97,9 @@ function dryRun(): void {
     const sizes = [...workersSizes(join(folder, 'workers')), ...supabaseSizes(join(folder, 'supabase'))];
     for (const { what, bytes, limit } of sizes) {
       const verdict = bytes <= limit ? 'ok' : 'TOO LARGE';
-      console.log(`${what.padEnd(44)} ${megabytes(bytes).padStart(10)} of ${megabytes(limit).padStart(10)}  ${verdict}`);
+      console.log(
+        `${what.padEnd(44)} ${megabytes(bytes).padStart(10)} of ${megabytes(limit).padStart(10)}  ${verdict}`,
+      );
     }
     if (sizes.some(({ bytes, limit }) => bytes > limit)) process.exitCode = 1;
   } finally {
@@ -112,7 +116,8 @@ function hand(command: string, parameters: readonly string[]): void {
 }
 
 function deploy(host: string): void {
-  if (!existsSync('.treeline/assets/models')) throw new Error('The model weights are missing: run "npm run models" first.');
+  if (!existsSync('.treeline/assets/models'))
+    throw new Error('The model weights are missing: run "npm run models" first.');
   if (host !== 'supabase') hand('wrangler', ['deploy']);
   if (host !== 'workers') hand('supabase', ['functions', 'deploy', 'treeline']);
 }
@@ -126,7 +131,9 @@ const { values } = parseArgs({
 });
 
 if (values.help || !['all', 'workers', 'supabase'].includes(values.host)) {
-  console.log('npm run deploy -- [--host workers|supabase|all] [--dry-run]\n\nSee docs/DEPLOYMENT.md for what each host needs.');
+  console.log(
+    'npm run deploy -- [--host workers|supabase|all] [--dry-run]\n\nSee docs/DEPLOYMENT.md for what each host needs.',
+  );
   process.exitCode = values.help ? 0 : 2;
 } else {
   try {
