@@ -1,17 +1,22 @@
 #!/usr/bin/env bash
 # Builds the Go modules for WebAssembly and their TypeScript declarations.
 #   wasm-go/build.sh [OUTPUT FOLDER]     default: wasm-go/dist
+#   wasm-go/build.sh --versions          names the tools that it would use
 # Needs Go and TinyGo: the `tinygo` on PATH, else the one that infra/toolchains installed. The bytes depend on the
 # sources and on these two versions alone; `npm run wasm:check -- --rebuild` holds the build to that.
 set -euo pipefail
+output=${1:-$(dirname "$0")/dist}
+case $output in /* | --versions) ;; *) output=$PWD/$output ;; esac
 cd "$(dirname "$0")"
-output=${1:-dist}
-toolchains=${TREELINE_TOOLCHAINS:-/opt}
+. ../infra/toolchains/environment.sh
+find_tinygo
 
-tinygo=$(command -v tinygo || echo "$toolchains/tinygo/bin/tinygo")
-if [ ! -x "$tinygo" ] || ! command -v go >/dev/null; then
-  echo "wasm-go/build.sh: needs go and tinygo; 'npm run toolchains' installs tinygo" >&2
-  exit 1
+if [ "$output" = --versions ]; then
+  echo "tinygo $("$tinygo" version | sed -E 's/^tinygo version ([^ ]+) .* LLVM version ([^)]+)\)$/\1 llvm \2/')"
+  go env GOVERSION | sed 's/^go/go /'
+  # TinyGo runs the wasm-opt beside itself, else the one on PATH.
+  PATH="$(dirname "$tinygo"):$PATH" wasm-opt --version | sed -E 's/^wasm-opt version ([^ ]+).*/wasm-opt \1/'
+  exit
 fi
 
 # wasm-unknown has no imports, so no host needs a shim. The default stack of 4 KB is too small for Go's own fmt and
@@ -21,13 +26,11 @@ flags=(
   -panic=trap -opt=2 -no-debug -stack-size=64kb
 )
 
-# The settings of the one who builds must not reach the bytes.
-unset GOFLAGS GOEXPERIMENT GOTOOLCHAIN WASMOPT
-export GOTOOLCHAIN=local GOWORK=off
-
 mkdir -p "$output"
-for module in cache routing; do
+for module in cache:CacheExports routing:RoutingExports; do
+  exports=${module#*:}
+  module=${module%:*}
   "$tinygo" build "${flags[@]}" -o "$output/$module.wasm" "./cmd/$module"
-  go run ./tools/declare "cmd/$module" "${module^}Exports" >"$output/$module.d.ts"
-  printf '%s: %s bytes\n' "$output/$module.wasm" "$(wc -c <"$output/$module.wasm" | tr -d ' ')"
+  go run ./tools/declare "cmd/$module" "$exports" >"$output/$module.d.ts"
+  printf '%s: %s bytes\n' "$module.wasm" "$(wc -c <"$output/$module.wasm" | tr -d ' ')"
 done
