@@ -74,7 +74,7 @@ export class WasmEmbeddingEngine implements EmbeddingEngine {
       await this.ready(model);
       const part = this.#embedPart(model, inputs, start);
       vectors.set(part.vectors, start * model.dimensions);
-      part.truncated.forEach((flag, index) => flag !== 0 && truncated.push(start + index));
+      truncated.push(...flagged(part.truncated).map((index) => start + index));
       tokens += part.tokenCounts.reduce((sum, tokenCount) => sum + tokenCount, 0);
     }
     return { vectors, dimensions: model.dimensions, count, tokens, truncated };
@@ -148,6 +148,9 @@ export class WasmEmbeddingEngine implements EmbeddingEngine {
     return stream;
   }
 }
+
+/** The indices at which `flags` is set. */
+const flagged = (flags: Uint8Array): number[] => [...flags.keys()].filter((index) => flags[index] !== 0);
 
 type OnSame = <Result>(work: () => Result) => Result;
 
