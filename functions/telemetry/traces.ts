@@ -33,6 +33,7 @@ export interface TraceRecord {
 }
 
 interface StoredTrace {
+  readonly traceId: string;
   tenantId: string | null;
   spans: SpanRecord[];
   spansDropped: number;
@@ -56,35 +57,36 @@ function toRecord(span: ReadableSpan): SpanRecord {
 
 /** Keeps ended spans by trace, bounded, readable by the tenant whose request it was. */
 export class TraceStore implements SpanProcessor {
+  /** By request, oldest first. */
   readonly #traces = new Map<string, StoredTrace>();
 
   onStart(_span: Span, _parent: Context): void {}
 
   onEnd(span: ReadableSpan): void {
-    const { traceId } = span.spanContext();
-    const trace = this.#traces.get(traceId) ?? this.#add(traceId);
+    const requestId = requestOf(span);
+    const trace = this.#traces.get(requestId) ?? this.#add(requestId, span.spanContext().traceId);
     const record = toRecord(span);
     if (trace.spans.length < spansPerTraceMax) trace.spans.push(record);
     else trace.spansDropped += 1;
     const tenantId = span.attributes[tenantAttribute];
     if (typeof tenantId === 'string') trace.tenantId = tenantId;
-    if (span.parentSpanContext === undefined || span.parentSpanContext.isRemote === true) trace.root = record;
+    if (isRoot(span)) trace.root = record;
   }
 
   /** The latest traces of `tenantId`, newest first, at most `limit`. */
   latest(tenantId: string, limit: number): TraceRecord[] {
     const found: TraceRecord[] = [];
-    for (const [traceId, trace] of [...this.#traces].reverse()) {
+    for (const trace of [...this.#traces.values()].reverse()) {
       if (found.length >= limit) break;
-      if (trace.tenantId === tenantId) found.push(this.#toTrace(traceId, trace));
+      if (trace.tenantId === tenantId) found.push(toTrace(trace));
     }
     return found;
   }
 
-  /** The trace `traceId`, or null where it is not there or is another tenant's. */
-  find(tenantId: string, traceId: string): TraceRecord | null {
-    const trace = this.#traces.get(traceId);
-    return trace === undefined || trace.tenantId !== tenantId ? null : this.#toTrace(traceId, trace);
+  /** The requests of `tenantId` under the trace id `traceId`, newest first; a client may have sent several. */
+  find(tenantId: string, traceId: string): TraceRecord[] {
+    const own = [...this.#traces.values()].filter((trace) => trace.traceId === traceId && trace.tenantId === tenantId);
+    return own.reverse().map(toTrace);
   }
 
   async forceFlush(): Promise<void> {}
@@ -92,23 +94,34 @@ export class TraceStore implements SpanProcessor {
     this.#traces.clear();
   }
 
-  #add(traceId: string): StoredTrace {
+  #add(requestId: string, traceId: string): StoredTrace {
     const oldest = this.#traces.size >= tracesMax ? this.#traces.keys().next().value : undefined;
     if (oldest !== undefined) this.#traces.delete(oldest);
-    const trace: StoredTrace = { tenantId: null, spans: [], spansDropped: 0, root: null };
-    this.#traces.set(traceId, trace);
+    const trace: StoredTrace = { traceId, tenantId: null, spans: [], spansDropped: 0, root: null };
+    this.#traces.set(requestId, trace);
     return trace;
   }
+}
 
-  #toTrace(traceId: string, { spans, spansDropped, root }: StoredTrace): TraceRecord {
-    const head = root ?? spans[0];
-    return {
-      trace_id: traceId,
-      name: head?.name ?? 'unknown',
-      start: head?.start ?? '',
-      duration_ms: head?.duration_ms ?? 0,
-      spans,
-      spans_dropped: spansDropped,
-    };
-  }
+/** Whether `span` is a request's own: it has no parent in this isolate. */
+const isRoot = ({ parentSpanContext }: ReadableSpan): boolean =>
+  parentSpanContext === undefined || parentSpanContext.isRemote === true;
+
+/**
+ * The request that `span` belongs to. Never the trace id alone: a client chooses that one by its `traceparent`, and
+ * would read another tenant's steps by sending theirs.
+ */
+const requestOf = (span: ReadableSpan): string =>
+  isRoot(span) ? span.spanContext().spanId : (span.parentSpanContext?.spanId ?? '');
+
+function toTrace({ traceId, spans, spansDropped, root }: StoredTrace): TraceRecord {
+  const head = root ?? spans[0];
+  return {
+    trace_id: traceId,
+    name: head?.name ?? 'unknown',
+    start: head?.start ?? '',
+    duration_ms: head?.duration_ms ?? 0,
+    spans,
+    spans_dropped: spansDropped,
+  };
 }
