@@ -19,6 +19,19 @@ export interface Child {
 
 const pollMs = 50;
 
+/** Children that have not ended. When we end in a hurry (a second Ctrl-C, an error nobody caught) they go with us. */
+const living = new Set<number>();
+process.once('exit', () => {
+  for (const pid of living) {
+    try {
+      // The whole process group: what the child started itself goes as well.
+      process.kill(-pid, 'SIGKILL');
+    } catch {
+      // It ended at this very moment.
+    }
+  }
+});
+
 /** Whether a process with this id exists. */
 export function isAlive(pid: number): boolean {
   try {
@@ -60,6 +73,8 @@ export async function startChild(
   });
   readLines(child, onLine);
   const pid = await startedPid(child, command);
+  living.add(pid);
+  void ended.then(() => living.delete(pid));
   const stop = async (signal: NodeJS.Signals, graceMs: number): Promise<Ending> => {
     if (child.exitCode === null && child.signalCode === null) await stopProcess(pid, signal, graceMs);
     return ended;

@@ -1,0 +1,77 @@
+/** Runs a start from the command line until it is interrupted or a part of it ends. */
+import { type StartCommand, startHelp, UsageError } from './command-line.ts';
+import { terminalProgress } from './progress.ts';
+import type { Stack } from './stack.ts';
+
+/** What differs between `start` and `start-all`. */
+export interface CommandKind {
+  readonly name: string;
+  readonly what: string;
+  parse(): StartCommand;
+  start(command: StartCommand, progress: ReturnType<typeof terminalProgress>): Promise<Stack>;
+}
+
+const exitInterrupted = 130;
+
+/** The lines that tell how to use what runs now. */
+export function banner({ url, key, log }: Stack): string {
+  return `
+Treeline answers at ${url}
+Key: ${key}   (without a key, requests act as the same development tenant)
+Log: ${log}
+
+curl -s ${url}/v1/embeddings \\
+  -H 'authorization: Bearer ${key}' -H 'content-type: application/json' \\
+  -d '{"model":"all-minilm-l6-v2","input":"hello world"}'
+
+Ctrl-C stops everything.
+`;
+}
+
+/** Resolves with the first signal that asks us to end; a second one ends the process at once. */
+function interrupted(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    let asked = false;
+    const ask = (signal: NodeJS.Signals) => {
+      if (asked) process.exit(exitInterrupted);
+      asked = true;
+      resolve(signal);
+    };
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => ask(signal));
+  });
+}
+
+async function serve(kind: CommandKind, command: StartCommand): Promise<number> {
+  const asked = interrupted();
+  const starting = kind.start(command, terminalProgress(process.stdout));
+  const first = await Promise.race([starting, asked]);
+  if (typeof first === 'string') {
+    console.log('\nInterrupted; stopping what was started.');
+    // A start under way cannot be cut short in the middle of a step: it is stopped as soon as it is up.
+    await starting.then(
+      (stack) => stack.stop(),
+      () => undefined,
+    );
+    return exitInterrupted;
+  }
+  console.log(banner(first));
+  const failure = await Promise.race([first.failed, asked.then(() => null)]);
+  console.log(failure === null ? '\nStopping.' : `\n${failure}\nStopping the rest.`);
+  await first.stop();
+  return failure === null ? 0 : 1;
+}
+
+/** The whole command; returns the exit status. */
+export async function runCommand(kind: CommandKind): Promise<number> {
+  try {
+    const command = kind.parse();
+    if (command.help) {
+      console.log(startHelp(kind.name, kind.what));
+      return 0;
+    }
+    return await serve(kind, command);
+  } catch (error) {
+    console.error(`\n${error instanceof Error ? error.message : String(error)}`);
+    return error instanceof UsageError ? 2 : 1;
+  }
+}

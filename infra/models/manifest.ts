@@ -1,0 +1,32 @@
+/** The manifest of models: where each comes from, and the SHA-256 that makes sure that it is the one meant. */
+import { readFile } from 'node:fs/promises';
+import { z } from 'zod';
+
+const fileName = z.string().regex(/^[a-z0-9][a-z0-9._-]*$/i);
+const checked = { bytes: z.int().positive(), sha256: z.string().regex(/^[0-9a-f]{64}$/) };
+
+const modelSchema = z.strictObject({
+  name: fileName,
+  title: z.string(),
+  licence: z.string(),
+  wheel: z.strictObject({ package: fileName, version: fileName, file: fileName, ...checked }),
+  hub: z.strictObject({ repository: z.string() }),
+  files: z.array(z.strictObject({ name: fileName, path: z.string(), ...checked })).min(1),
+  outputs: z.array(z.strictObject({ name: fileName, maker: z.literal('model-tool'), ...checked })).min(1),
+});
+
+const manifestSchema = z.strictObject({ models: z.array(modelSchema).min(1) });
+
+/** A model: its sources, the files that are taken from them, and what is made of these. */
+export type Model = z.infer<typeof modelSchema>;
+
+/** What a file must be: its length and its SHA-256 in hexadecimal. */
+export interface Expected {
+  readonly bytes: number;
+  readonly sha256: string;
+}
+
+/** Reads and checks `manifest.json`. Throws where it is not as it should be. */
+export async function readManifest(path: URL = new URL('manifest.json', import.meta.url)): Promise<Model[]> {
+  return manifestSchema.parse(JSON.parse(await readFile(path, 'utf8'))).models;
+}
