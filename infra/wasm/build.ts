@@ -1,0 +1,37 @@
+/**
+ * `npm run wasm`: builds the WebAssembly modules from their sources into the folders that are committed, and writes the
+ * manifest. `npm run wasm -- wasm-go` builds one package. Installs the tools where they are missing.
+ */
+import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { outputHashes, sourceHashes, writeManifestEntry } from './manifest.ts';
+import { type WasmPackage, wasmPackages } from './packages.ts';
+import { buildPackage, installToolchain, toolchainVersions } from './toolchain.ts';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+/** Builds in a temporary folder first, so that a build that fails leaves the committed modules alone. */
+function build(wasmPackage: WasmPackage): void {
+  installToolchain(root, wasmPackage);
+  const folder = mkdtempSync(join(tmpdir(), 'treeline-wasm-'));
+  try {
+    const sources = sourceHashes(root, wasmPackage);
+    buildPackage(root, wasmPackage, folder);
+    rmSync(join(root, wasmPackage.output), { recursive: true, force: true });
+    cpSync(folder, join(root, wasmPackage.output), { recursive: true });
+    const outputs = outputHashes(folder, wasmPackage);
+    writeManifestEntry(root, wasmPackage.folder, { sources, toolchain: toolchainVersions(root, wasmPackage), outputs });
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+const wanted = process.argv.slice(2);
+const chosen = wasmPackages.filter(({ folder }) => wanted.length === 0 || wanted.includes(folder));
+if (chosen.length < Math.max(1, wanted.length)) {
+  console.error(`usage: npm run wasm [-- ${wasmPackages.map(({ folder }) => folder).join(' | ')}]`);
+  process.exit(2);
+}
+for (const wasmPackage of chosen) build(wasmPackage);

@@ -1,0 +1,39 @@
+/** The packages that are compiled to WebAssembly and committed as built. */
+
+/** One of them. Paths are relative to the repository's root, with forward slashes. */
+export interface WasmPackage {
+  /** The folder of its sources. */
+  readonly folder: 'wasm-go' | 'wasm-rust';
+  /** The folder that its build fills, and nothing else does. */
+  readonly output: string;
+  /** The argument of `infra/toolchains/install.sh` that installs what builds it. */
+  readonly toolchain: 'go' | 'rust';
+  /** Matches the files, by their path inside the folder, that can change what is built. */
+  readonly sources: RegExp;
+  /** Matches the folders, by their path inside the folder, in which no source lies. */
+  readonly ignored: RegExp;
+}
+
+const wasmGo: WasmPackage = {
+  folder: 'wasm-go',
+  output: 'wasm-go/dist',
+  toolchain: 'go',
+  sources: /((?<!_test)\.go|^go\.(mod|sum)|^build\.sh)$/,
+  ignored: /(^dist|(^|\/)testdata)$/,
+};
+
+/** A crate may include any file, such as a vocabulary, so all count that are not known to be something else. */
+const wasmRust: WasmPackage = {
+  folder: 'wasm-rust',
+  output: 'wasm-rust/pkg',
+  toolchain: 'rust',
+  sources: /(?<!\.md|\.ts|\.gitignore)$/,
+  ignored: /(^pkg|(^|\/)(target(-[^/]*)?|tests|benches|examples|fuzz))$/,
+};
+
+export const wasmPackages: readonly WasmPackage[] = [wasmGo, wasmRust];
+
+/** The script of a package that builds it into a folder, or names its tools with `--versions`. */
+export function buildScript(wasmPackage: WasmPackage): string {
+  return `${wasmPackage.folder}/build.sh`;
+}
