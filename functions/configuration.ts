@@ -9,7 +9,7 @@ function isAllowedUpstream(address: string): boolean {
   if (!URL.canParse(address)) return false;
   const { protocol, hostname, username } = new URL(address);
   if (username !== '') return false;
-  const isLoopback = hostname === 'localhost' || hostname === '[::1]' || /^127\./.test(hostname);
+  const isLoopback = hostname === 'localhost' || hostname === '[::1]' || /^127\.\d+\.\d+\.\d+$/.test(hostname);
   return protocol === 'https:' || (protocol === 'http:' && isLoopback);
 }
 
@@ -79,10 +79,19 @@ export interface Configuration {
   };
 }
 
-/** `name=value` pairs divided by commas, as the OpenTelemetry specification writes headers in the environment. */
-function parseHeaders(text: string | undefined): Record<string, string> {
-  const pairs = (text ?? '').split(',').map((pair) => pair.split('=', 2));
-  return Object.fromEntries(pairs.filter((pair) => pair.length === 2).map(([name, value]) => [name?.trim(), value]));
+/** A percent-encoded value, or the text itself where it is not one. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+/** `name=value` pairs divided by commas, values percent-encoded: OpenTelemetry's form of headers in the environment. */
+function parseHeaders(text = ''): Record<string, string> {
+  const pairs = text.split(',').map((pair) => /^\s*([^=\s]+)\s*=\s*(.*?)\s*$/.exec(pair));
+  return Object.fromEntries(pairs.flatMap((pair) => (pair === null ? [] : [[pair[1], decoded(pair[2] ?? '')]])));
 }
 
 /**
