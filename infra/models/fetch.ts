@@ -88,7 +88,7 @@ async function ensureModel(model: Model, folders: ModelFolders, progress: Progre
     const kept = join(folder, output.name);
     if (!(await isExpected(kept, output))) {
       await fetchFiles(model, folder, progress);
-      await inStep(progress, `Quantising ${output.name}`, () => makeOutput(output, folder));
+      await inStep(progress, `Quantising ${output.name}`, (step) => makeOutput(model, output, folder, step.advance));
     }
     await place(kept, join(folders.assets, output.name));
   }

@@ -1,9 +1,38 @@
 /** Makes the edge's model files out of the fetched ones, by the project's own quantiser. */
-import type { Model } from './manifest.ts';
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { initSync, quantiseMiniLm } from '../../wasm-rust/pkg/model-tool/treeline_model_tool.js';
+import { checkBytes } from './checksum.ts';
+import type { OnBytes } from './download.ts';
+import { type Expected, type Model, readManifest } from './manifest.ts';
+import { writeWhole } from './write-whole.ts';
 
 type Output = Model['outputs'][number];
 
-/** Makes `output` in `folder` out of the model's files there, and checks it. */
-export async function makeOutput(output: Output, folder: string): Promise<void> {
-  throw new Error(`${output.name} cannot be made in ${folder}: wasm-rust/pkg has no model tool yet.`);
+const toolModule = new URL('../../wasm-rust/pkg/model-tool/treeline_model_tool_bg.wasm', import.meta.url);
+
+/** The quantised model of the files in `folder`: the same bytes for the same files, on every machine. */
+async function quantise(model: Model, folder: string, onBytes: OnBytes): Promise<Uint8Array> {
+  initSync({ module: await readFile(toolModule) });
+  const weights = await readFile(join(folder, 'model.safetensors'));
+  const tokenizer = await readFile(join(folder, 'tokenizer.json'), 'utf8');
+  return quantiseMiniLm(model.name, weights, tokenizer, (share: number) =>
+    onBytes(share * weights.length, weights.length),
+  );
+}
+
+/** Makes `output` in `folder` out of the model's files there. Throws `WrongFile` where it is not what is pinned. */
+export async function makeOutput(model: Model, output: Output, folder: string, onBytes: OnBytes): Promise<void> {
+  const bytes = await quantise(model, folder, onBytes);
+  checkBytes(output.name, bytes, output);
+  await writeWhole(join(folder, output.name), bytes);
+}
+
+/** What the tool makes of the model's files now: what a maintainer pins after a change of the tool. */
+export async function outputExpectation(name: string, folder: string): Promise<Expected> {
+  const model = (await readManifest()).find((candidate) => candidate.name === name);
+  if (model === undefined) throw new Error(`The manifest has no model ${name}.`);
+  const bytes = await quantise(model, folder, () => undefined);
+  return { bytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') };
 }

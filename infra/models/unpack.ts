@@ -1,16 +1,10 @@
 /** Takes files out of a wheel, which is a zip archive. */
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { unzipSync } from 'fflate';
 import { checkBytes, WrongFile } from './checksum.ts';
 import type { Model } from './manifest.ts';
-
-/** Writes `bytes` to `path` in one step: whoever looks sees the whole file or none. */
-export async function writeWhole(path: string, bytes: Uint8Array): Promise<void> {
-  const partial = `${path}.${process.pid}.partial`;
-  await writeFile(partial, bytes);
-  await rename(partial, path);
-}
+import { writeWhole } from './write-whole.ts';
 
 /** Puts `files` of the archive at `archive` into `folder`, each checked. Throws `WrongFile` where one is not as meant. */
 export async function unpack(archive: string, files: Model['files'], folder: string): Promise<void> {
