@@ -3,11 +3,12 @@
  * which address. The host comes in as a `Platform`; nothing here knows which one it is.
  */
 import type { OpenAPIHono } from '@hono/zod-openapi';
+import { cors } from 'hono/cors';
 import { boundBody } from './body.ts';
 import { CacheCoordinator, isolateEntriesMax, isolateWeightMax } from './cache/coordinator.ts';
 import type { Configuration } from './configuration.ts';
 import type { Environment } from './environment.ts';
-import { ApiError, errorResponse, toApiError } from './errors.ts';
+import { errorResponse, toApiError } from './errors.ts';
 import { gatewayRoutes } from './gateway/routes.ts';
 import { Upstreams } from './gateway/upstreams.ts';
 import { EmbeddingService } from './inference/embedding.ts';
@@ -15,6 +16,7 @@ import { inferRoute } from './inference/infer-route.ts';
 import { openInferenceRoutes } from './inference/open-inference-routes.ts';
 import { openAiRoutes } from './inference/openai-routes.ts';
 import { WasmEmbeddingEngine } from './inference/wasm-engine.ts';
+import { missingRoute } from './missing-route.ts';
 import { createRouter } from './openapi.ts';
 import type { Platform } from './ports.ts';
 import { createMetrics } from './telemetry/metrics.ts';
@@ -30,6 +32,15 @@ import { loadCacheIndex, loadRouter, type TrapListener } from './wasm/loader.ts'
 
 /** Addresses that answer without a credential: they tell nothing of any tenant. */
 const publicPaths = new Set(['/', '/v2', '/v2/health/live', '/v2/health/ready', '/openapi.json']);
+
+/** Response headers that a page of another origin may read. */
+const readableHeaders = [
+  'cache-status',
+  'server-timing',
+  'x-trace-id',
+  'retry-after',
+  'inference-header-content-length',
+];
 
 /** Runs `make` at the first call and remembers what it gave; a failure is tried again. */
 function once<Value>(make: () => Promise<Value>): () => Promise<Value> {
@@ -86,6 +97,8 @@ export function createApp(platform: Platform, configuration: Configuration): Ope
   const app = createRouter();
 
   app.use(observe(services));
+  // Credentials travel in headers, never in cookies, so any page may call; what it may read is listed.
+  app.use(cors({ origin: '*', exposeHeaders: readableHeaders, maxAge: 600 }));
   app.use(async (context, next) => {
     await next();
     context.env.background.run(Promise.all([usage.flush(), exporter?.forceFlush()]));
@@ -117,12 +130,12 @@ export function createApp(platform: Platform, configuration: Configuration): Ope
     info: { title: 'Treeline', version: '0.1.0', description: 'One address in front of every model.' },
   });
 
+  const missing = missingRoute(app.routes);
   app.notFound((context) => {
-    const error = new ApiError(
-      'route_not_found',
-      `There is nothing at ${context.req.method} ${context.req.path.slice(0, 200)}.`,
-    );
-    return errorResponse(context, error, context.get('steps').traceId);
+    const { error, allowed } = missing(context.req.method, context.req.path);
+    const response = errorResponse(context, error, context.get('steps').traceId);
+    if (allowed.length > 0) response.headers.set('allow', allowed.join(', '));
+    return response;
   });
   app.onError((thrown, context) => {
     const error = toApiError(thrown);

@@ -105,9 +105,9 @@ export class EmbeddingService {
     const { engine, clock, metrics } = this.#ports;
     return call.steps.run('inference', async (span) => {
       span.setAttribute('gen_ai.request.model', model.name);
-      await engine.ready(model);
+      await engine.ready(model, call.background);
       const startedAt = clock.elapsed();
-      const batch = await engine.embed(model, inputs);
+      const batch = await engine.embed(model, inputs, call.background);
       metrics.inferenceSeconds.observe({ model: model.name }, Math.max(0, clock.elapsed() - startedAt) / 1e3);
       metrics.inferenceTokens.inc({ model: model.name }, batch.tokens);
       return batch;

@@ -1,5 +1,7 @@
 /** What the inference capability asks of whatever computes: the seam between HTTP and the models. */
 
+import type { Background } from '../ports.ts';
+
 /** What a model is, for `/v1/models` and the Open Inference metadata. */
 export interface ModelDescription {
   readonly name: string;
@@ -37,10 +39,13 @@ export interface EmbeddingEngine {
   readonly models: readonly ModelDescription[];
   /** The model that `name`, or an alias of it, stands for; null where there is none. */
   find(name: string): ModelDescription | null;
-  /** Loads the model unless it is there. Throws ApiError model_unavailable. */
-  ready(model: ModelDescription): Promise<void>;
+  /**
+   * Loads the model unless it is there. Loading goes on in the `background`, since other requests may wait for it when
+   * the one that began it is gone. Throws ApiError model_unavailable.
+   */
+  ready(model: ModelDescription, background: Background): Promise<void>;
   /** Embeds `inputs`, none of them empty. Throws ApiError, or WasmTrapped. */
-  embed(model: ModelDescription, inputs: EmbeddingInputs): Promise<EmbeddingBatch>;
+  embed(model: ModelDescription, inputs: EmbeddingInputs, background: Background): Promise<EmbeddingBatch>;
 }
 
 /** How many inputs there are. */

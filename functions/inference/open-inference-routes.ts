@@ -192,8 +192,8 @@ export function openInferenceRoutes(service: EmbeddingService) {
     });
     router.post(path.replace(/\{(\w+)\}/g, ':$1'), (context) => infer(service, context));
   }
-  const readinessOf = async (model: ModelDescription) => {
-    await service.engine.ready(model);
+  const readinessOf = async (model: ModelDescription, { background }: Environment['Bindings']) => {
+    await service.engine.ready(model, background);
     return { name: model.name, ready: true };
   };
   return router
@@ -202,7 +202,7 @@ export function openInferenceRoutes(service: EmbeddingService) {
     )
     .openapi(liveRoute, (context) => context.json({ live: true }, 200))
     .openapi(readyRoute, async (context) => {
-      await Promise.all(service.engine.models.map((model) => service.engine.ready(model)));
+      await Promise.all(service.engine.models.map((model) => service.engine.ready(model, context.env.background)));
       return context.json({ ready: true }, 200);
     })
     .openapi(modelRoute, (context) => context.json(metadataOf(service.model(context.req.valid('param').model)), 200))
@@ -211,10 +211,10 @@ export function openInferenceRoutes(service: EmbeddingService) {
       return context.json(metadataOf(modelOf(service, model, version)), 200);
     })
     .openapi(modelReadyRoute, async (context) =>
-      context.json(await readinessOf(service.model(context.req.valid('param').model)), 200),
+      context.json(await readinessOf(service.model(context.req.valid('param').model), context.env), 200),
     )
     .openapi(versionReadyRoute, async (context) => {
       const { model, version } = context.req.valid('param');
-      return context.json(await readinessOf(modelOf(service, model, version)), 200);
+      return context.json(await readinessOf(modelOf(service, model, version), context.env), 200);
     });
 }

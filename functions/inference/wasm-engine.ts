@@ -3,7 +3,7 @@
  * computed there. After a trap the module is fresh and empty, and the models are loaded again at their next use.
  */
 import { ApiError } from '../errors.ts';
-import type { Platform } from '../ports.ts';
+import type { Background, Platform } from '../ports.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { LiveInstance } from '../wasm/instance.ts';
 import { load, type TrapListener } from '../wasm/loader.ts';
@@ -54,24 +54,25 @@ export class WasmEmbeddingEngine implements EmbeddingEngine {
     return this.models.find((model) => model.name === name || model.aliases.includes(name)) ?? null;
   }
 
-  async ready(model: ModelDescription): Promise<void> {
+  async ready(model: ModelDescription, background: Background): Promise<void> {
     const { clock } = this.#ports.platform;
     if (this.#usable(model.name) !== null) return;
     const loading = this.#loading.get(model.name);
     if (loading !== undefined && loading.until > clock.now()) return loading.promise;
     const promise = this.#load(model.name).finally(() => this.#loading.delete(model.name));
     this.#loading.set(model.name, { promise, until: clock.now() + loadTimeoutMs });
+    background.run(promise.catch(() => {}));
     return promise;
   }
 
-  async embed(model: ModelDescription, inputs: EmbeddingInputs): Promise<EmbeddingBatch> {
+  async embed(model: ModelDescription, inputs: EmbeddingInputs, background: Background): Promise<EmbeddingBatch> {
     const count = countOf(inputs);
     const vectors = new Float32Array(count * model.dimensions);
     const truncated: number[] = [];
     let tokens = 0;
     for (let start = 0; start < count; start += inputsPerTurn) {
       if (start > 0) await new Promise((resolve) => setTimeout(resolve, 0));
-      await this.ready(model);
+      await this.ready(model, background);
       const part = this.#embedPart(model, inputs, start);
       vectors.set(part.vectors, start * model.dimensions);
       truncated.push(...flagged(part.truncated).map((index) => start + index));

@@ -1,10 +1,10 @@
 /** Supabase Edge Functions (Deno): the entry, and all that the product knows of this host. */
-import { createClient } from '@supabase/supabase-js';
 import { createApp } from '../app.ts';
 import { type Configuration, parseConfiguration } from '../configuration.ts';
 import type { ObjectStore, Platform, WasmModuleName, WasmModules } from '../ports.ts';
 import { hasRelaxedSimd } from '../wasm/relaxed-simd.ts';
 import { createSupabaseIdentity } from './identity-supabase.ts';
+import { createBucketStore } from './objects-supabase.ts';
 import { createUpstashStore } from './redis-upstash.ts';
 import { createSql } from './sql-select.ts';
 import { createSqlSingletons } from './sql-singletons.ts';
@@ -24,19 +24,6 @@ const wasm: WasmModules = {
   compiled: async (name) => WebAssembly.compile(await Deno.readFile(files[name])),
 };
 
-/** Weights from a bucket of Supabase Storage. */
-function bucketStore({ url, key, modelBucket }: NonNullable<Configuration['supabase']>): ObjectStore {
-  const bucket = createClient(url, key ?? 'public').storage.from(modelBucket ?? 'models');
-  return {
-    async open(name) {
-      const { data, error } = await bucket.download(name).asStream();
-      if (error === null) return data;
-      if ('status' in error && (error.status === 404 || error.status === 400)) return null;
-      throw error;
-    },
-  };
-}
-
 /** Weights from a folder; for a machine of one's own. */
 function folderStore(folder: string): ObjectStore {
   return {
@@ -52,7 +39,7 @@ function folderStore(folder: string): ObjectStore {
 }
 
 function objectStore({ supabase, modelFolder }: Configuration): ObjectStore {
-  if (supabase !== null && supabase.modelBucket !== null) return bucketStore(supabase);
+  if (supabase !== null && supabase.modelBucket !== null) return createBucketStore(supabase, supabase.modelBucket);
   return folderStore(modelFolder ?? new URL('../../.treeline/assets', import.meta.url).pathname);
 }
 
