@@ -33,13 +33,14 @@ find_wasm_bindgen() {
 }
 
 # Prepares cargo and rustc for wasm32-unknown-unknown: the user's own where rustup has the target, else Debian's. Sets
-# rust_home, the folder whose name a remapped path is to hide.
+# rust_sysroot, the folder that `hide_paths` is to hide.
 find_rust() {
-  rust_home=$toolchains/rust-web/usr
   if rustup_has_target; then
-    rust_home=$(rustc --print sysroot)
+    rust_sysroot=$(rustc --print sysroot)
     return
   fi
+  rust_home=$toolchains/rust-web/usr
+  rust_sysroot=$rust_home
   [ -d "$rust_home/lib/rustlib/wasm32-unknown-unknown/lib" ] || missing_tool "Rust for wasm32-unknown-unknown" || return
   use_debian_rust
 }
@@ -55,4 +56,17 @@ use_debian_rust() {
   export LD_LIBRARY_PATH="$rust_home/lib/x86_64-linux-gnu${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
   export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=wasm-ld-$rust_linker_version
   unset RUSTUP_TOOLCHAIN
+}
+
+# hide_paths RUST_FOLDER [SOURCE_FOLDER]: sets hidden_paths to the options of rustc that replace this machine's folders
+# by fixed names. The place of a panic is text in the module: without this it would tell where it was built, and two
+# machines would build different bytes. Each registry has a folder named for its host, which is to be hidden too; cargo
+# makes it when it first fetches, so fetch before calling this.
+hide_paths() {
+  local cargo_home=${CARGO_HOME:-$HOME/.cargo} registry
+  hidden_paths="--remap-path-prefix=$1=/rust --remap-path-prefix=$cargo_home=/cargo"
+  for registry in "$cargo_home"/registry/src/*; do
+    hidden_paths+=" --remap-path-prefix=$registry=/cargo/registry"
+  done
+  [ -z "${2:-}" ] || hidden_paths+=" --remap-path-prefix=$2=/treeline"
 }

@@ -33,7 +33,7 @@ install_rust() {
     install_wasm_bindgen
   fi
   find_rust && find_wasm_opt && find_wasm_bindgen
-  say "Rust: $(rustc --version) at $rust_home"
+  say "Rust: $(rustc --version) in $rust_sysroot"
   say "wasm-bindgen: $("$wasm_bindgen" --version) at $wasm_bindgen"
   say "wasm-opt: $("$wasm_opt" --version) at $wasm_opt"
 }

@@ -32,12 +32,12 @@ library=$rust_home/lib/rustlib/$target/lib
 mkdir -p "$work/seed/src"
 echo 'pub fn seed() {}' >"$work/seed/src/lib.rs"
 printf '[package]\nname = "seed"\nversion = "0.0.0"\nedition = "2021"\n[profile.release]\ndebug = 0\n' >"$work/seed/Cargo.toml"
-# A panic's place is text in the module: without remapping it would tell this machine's folders, and two machines
-# would build different bytes. RUSTC_BOOTSTRAP is what lets a stable rustc build its own library.
-cargo_home=${CARGO_HOME:-$HOME/.cargo}
-export RUSTFLAGS="--remap-path-prefix=$toolchains/rust-web=/rust --remap-path-prefix=$cargo_home=/cargo"
-(cd "$work/seed" && RUSTC_BOOTSTRAP=1 run_quietly "$work/std.log" \
-  "$rust_home/bin/cargo" build --release -Zbuild-std=std,panic_abort --target "$target" --target-dir "$work/target")
+cargo=$rust_home/bin/cargo
+"$cargo" fetch --quiet --locked --manifest-path "$rust_home/lib/rustlib/src/rust/library/Cargo.toml"
+hide_paths "$toolchains/rust-web"
+# RUSTC_BOOTSTRAP is what lets a stable rustc build its own library.
+(cd "$work/seed" && RUSTC_BOOTSTRAP=1 RUSTFLAGS=$hidden_paths run_quietly "$work/std.log" \
+  "$cargo" build --release -Zbuild-std=std,panic_abort --target "$target" --target-dir "$work/target")
 mkdir "$work/library"
 for file in "$work"/target/"$target"/release/deps/lib*.rlib; do
   case $file in */libseed-*) ;; *) cp "$file" "$work/library/" ;; esac
