@@ -1,4 +1,4 @@
-import { gzipSync, deflateSync } from 'node:zlib';
+import { deflateSync, gzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
 import { bodyBytesMax, parseJson, readBody } from './body.ts';
 
@@ -10,7 +10,11 @@ const request = (body: Uint8Array | string | ReadableStream | null, encoding?: s
     duplex: 'half',
   } as RequestInit);
 
-const failure = async (body: Request): Promise<unknown> => readBody(body).then(() => 'read', ({ code }) => code);
+const failure = async (body: Request): Promise<unknown> =>
+  readBody(body).then(
+    () => 'read',
+    ({ code }) => code,
+  );
 
 test.each([
   ['no encoding', undefined, (bytes: Buffer) => bytes],
@@ -56,7 +60,11 @@ test.each([
   ['what is not gzip at all', 'gzip', Buffer.from('plain')],
   ['gzip that is cut off', 'gzip', gzipSync(Buffer.from('x'.repeat(10_000))).subarray(0, 30)],
   ['deflate that is cut off', 'deflate', deflateSync(Buffer.from('x'.repeat(10_000))).subarray(0, 10)],
-  ['gzip with a broken checksum', 'gzip', Buffer.from(gzipSync('hello').map((byte, at, all) => (at === all.length - 5 ? byte ^ 1 : byte)))],
+  [
+    'gzip with a broken checksum',
+    'gzip',
+    Buffer.from(gzipSync('hello').map((byte, at, all) => (at === all.length - 5 ? byte ^ 1 : byte))),
+  ],
 ])('%s is the client’s fault', async (_, encoding, bytes) => {
   expect(await failure(request(bytes, encoding))).toBe('invalid_request');
 });

@@ -52,12 +52,12 @@ test('replicas and models are divided by commas, blanks ignored', () => {
   expect(upstream.models).toEqual(['one', 'two', 'three']);
 });
 
-test.each([
-  [{ UPSTASH_REDIS_REST_URL: 'https://store.example' }],
-  [{ UPSTASH_REDIS_REST_TOKEN: 'secret-token' }],
-])('half of the store’s settings is an error: %j', (variables) => {
-  expect(() => parseConfiguration(variables)).toThrow(/go together/);
-});
+test.each([[{ UPSTASH_REDIS_REST_URL: 'https://store.example' }], [{ UPSTASH_REDIS_REST_TOKEN: 'secret-token' }]])(
+  'half of the store’s settings is an error: %j',
+  (variables) => {
+    expect(() => parseConfiguration(variables)).toThrow(/go together/);
+  },
+);
 
 test('every unusable variable is named, and no value is repeated, since it may be a secret', () => {
   const parse = () =>
@@ -74,6 +74,8 @@ test('the service role key comes before the public key of Supabase', () => {
 });
 
 test('headers for the collector are name=value pairs whose values may hold an equals sign', () => {
-  const { telemetry } = parseConfiguration({ OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Basic%20dXNlcg==, x-team = 100% ,broken' });
+  const { telemetry } = parseConfiguration({
+    OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Basic%20dXNlcg==, x-team = 100% ,broken',
+  });
   expect(telemetry.otlpHeaders).toEqual({ authorization: 'Basic dXNlcg==', 'x-team': '100%' });
 });

@@ -56,6 +56,11 @@ export async function passChat(ports: ChatPorts, call: ChatCall): Promise<ChatAn
       await response.body?.cancel();
       throw new ApiError('upstream_failed', 'The upstream refused the key that this deployment uses for it.');
     }
+    if (response.status >= 300 && response.status < 400) {
+      await response.body?.cancel();
+      // Followed, it would take the key and the tenant's words to an address that nobody configured.
+      throw new ApiError('upstream_failed', 'The upstream answered with a redirect, which is not followed.');
+    }
     settle(isFailure(response.status) ? 'error' : 'ok', !isFailure(response.status));
     return { status: response.status, headers: passedHeaders(response.headers), body: response.body };
   } catch (thrown) {

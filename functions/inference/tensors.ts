@@ -18,6 +18,9 @@ export interface RequestTensor {
 /** Elements that one tensor may have: 2,048 inputs of 256 tokens. */
 export const tensorElementsMax = 2_048 * 256;
 
+/** Largest element of an integer tensor, also of INT64: the models count their tokens in 32 bits. */
+const integerMax = 2 ** 31 - 1;
+
 /** The raw data of a body, handed out tensor by tensor. */
 export class BinaryData {
   readonly #bytes: Uint8Array;
@@ -48,7 +51,9 @@ const invalid = (name: string, detail: string) =>
 
 const elementCount = ({ name, shape }: RequestTensor): number => {
   const count = shape.reduce((product, size) => product * size, 1);
-  if (count > tensorElementsMax) throw invalid(name, `${count} elements are more than ${tensorElementsMax}`);
+  // Without elements there are no bounds: a shape of [1e9, 0] would claim a billion empty rows.
+  if (count === 0) throw invalid(name, 'has no elements');
+  if (!(count <= tensorElementsMax)) throw invalid(name, `${count} elements are more than ${tensorElementsMax}`);
   return count;
 };
 
@@ -99,8 +104,8 @@ function readIntegers(tensor: RequestTensor, binary: BinaryData): number[] {
   if (numbers.length !== count) {
     throw invalid(tensor.name, `its shape says ${count} elements, its data has ${numbers.length}`);
   }
-  if (!numbers.every((value) => Number.isSafeInteger(value) && Number(value) >= 0)) {
-    throw invalid(tensor.name, 'elements must be whole numbers of at least 0');
+  if (!numbers.every((value) => Number.isInteger(value) && Number(value) >= 0 && Number(value) <= integerMax)) {
+    throw invalid(tensor.name, `elements must be whole numbers from 0 to ${integerMax}`);
   }
   return numbers as number[];
 }
@@ -114,17 +119,17 @@ function readBinaryIntegers({ name, datatype }: RequestTensor, bytes: Uint8Array
   );
 }
 
-const accepted: Record<string, readonly string[]> = {
-  text: ['BYTES'],
-  input_ids: ['INT64', 'INT32'],
-  attention_mask: ['INT64', 'INT32'],
-};
+const accepted = new Map<string, readonly string[]>([
+  ['text', ['BYTES']],
+  ['input_ids', ['INT64', 'INT32']],
+  ['attention_mask', ['INT64', 'INT32']],
+]);
 
 /** One row of `text` is one input: shape [n] or [n, 1]. Rows of `input_ids` end where `attention_mask` is 0. */
 export function toEmbeddingInputs(tensors: readonly RequestTensor[], binary: BinaryData): EmbeddingInputs {
   const read = new Map<string, { shape: readonly number[]; texts: string[]; numbers: number[] }>();
   for (const tensor of tensors) {
-    const types = accepted[tensor.name];
+    const types = accepted.get(tensor.name);
     if (types === undefined) throw invalid(tensor.name, 'is not an input; there are text, input_ids, attention_mask');
     if (!types.includes(tensor.datatype)) throw invalid(tensor.name, `must be ${types.join(' or ')}`);
     if (read.has(tensor.name)) throw invalid(tensor.name, 'is given twice');

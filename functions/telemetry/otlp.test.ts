@@ -39,7 +39,8 @@ function setUp(endpoint: string) {
     });
     steps.end();
   };
-  const exported = async () => (await metrics.spansExported.get()).values.map(({ labels, value }) => [labels.result, value]);
+  const exported = async () =>
+    (await metrics.spansExported.get()).values.map(({ labels, value }) => [labels.result, value]);
   return { exporter, request, exported };
 }
 

@@ -72,7 +72,8 @@ export function telemetryRoutes(services: { metrics: Metrics; traces: TraceStore
       const { tenantId } = context.get('caller');
       if (traceId === undefined) return context.json({ traces: traces.latest(tenantId, limit).map(toJson) }, 200);
       const found = traces.find(tenantId, traceId);
-      if (found.length === 0) throw new ApiError('trace_not_found', 'This isolate holds no trace of yours with that id.');
+      if (found.length === 0)
+        throw new ApiError('trace_not_found', 'This isolate holds no trace of yours with that id.');
       return context.json({ traces: found.map(toJson) }, 200);
     });
 }

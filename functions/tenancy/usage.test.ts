@@ -33,7 +33,8 @@ test('events are written as their tenant, in one statement, with an id each', as
     { key_id: 'key-1' },
   ]);
   expect(new Set(rows.map(({ id }) => id)).size).toBe(2);
-  for (const { id } of rows) expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
+  for (const { id } of rows)
+    expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
   expect([ledger.backlog, await counted()]).toEqual([0, { stored: 2 }]);
 });
 

@@ -136,7 +136,11 @@ export class ScriptedSql implements Sql {
     return this.#run(null, text, parameters);
   }
 
-  async #run<Row extends SqlRow>(tenantId: string | null, text: string, parameters: readonly unknown[] = []): Promise<Row[]> {
+  async #run<Row extends SqlRow>(
+    tenantId: string | null,
+    text: string,
+    parameters: readonly unknown[] = [],
+  ): Promise<Row[]> {
     const statement = { tenantId, text, parameters };
     this.statements.push(statement);
     return (await this.answer(statement)) as Row[];
