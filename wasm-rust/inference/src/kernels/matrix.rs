@@ -1,0 +1,292 @@
+//! The product of byte rows with a byte matrix, which is nearly all of a model's work.
+//!
+//! Weights are 7-bit: w ≈ (u − 64)·scale with u in 0..=127, one scale an output. Activations are 8-bit with a grid a
+//! row ([`super::rows`]). That way round, because WebAssembly's relaxed dot product is exact only where one of its
+//! operands has 7 bits, and weights, which follow a bell curve, lose less by it than activations, which have outliers.
+//!
+//! For one output: Σ x·w ≈ scale·(row.scale·Σ q·(u − 64)) + row.offset·Σ w, where Σ w
+//! is the sum of the stored weights: were it the float weights', the offset's part would not cancel with that of q.
+//!
+//! The matrix is packed as the product reads it: panels of [`PANEL`] outputs; in a panel, for every four inputs, those
+//! four weights of each output in turn (32 bytes). So the weights stream through once, in order, and each 16 bytes meet
+//! the same four activations of a row, repeated four times.
+
+use super::lanes::{F32x4, I32x4};
+use super::rows::{Grid, Rows};
+
+/// Outputs a panel: two vectors of four.
+pub const PANEL: usize = 8;
+/// What a stored weight of zero looks like.
+pub const WEIGHT_ZERO: i32 = 64;
+/// Inputs that one lane of a dot product sums.
+const GROUP: usize = 4;
+/// Rows that share one pass over a panel: twelve sums, two weight vectors and one activation fill the registers.
+const TILE: usize = 6;
+
+/// A packed matrix and what is needed to make its integer sums into floats.
+#[derive(Clone, Copy)]
+pub struct Matrix<'a> {
+    /// Inputs · outputs bytes, packed in panels.
+    pub weights: &'a [u8],
+    /// One float an output: its weights' step.
+    pub scales: &'a [f32],
+    /// One float an output: the sum of its stored weights, as floats.
+    pub sums: &'a [f32],
+    /// One float an output, added at the end.
+    pub bias: &'a [f32],
+    /// Values a row of activations has; a multiple of 16.
+    pub inputs: usize,
+}
+
+/// What becomes of a product.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// It replaces what was there.
+    Store,
+    /// It is added to what was there.
+    Add,
+}
+
+impl Matrix<'_> {
+    /// Outputs a row.
+    pub fn outputs(&self) -> usize {
+        self.scales.len()
+    }
+
+    /// Multiplies the first `count` rows and puts each product into its row of `out`.
+    pub fn multiply(&self, rows: &Rows, count: usize, out: &mut [f32], output: Output) {
+        let outputs = self.outputs();
+        assert!(self.inputs == rows.width() && self.inputs.is_multiple_of(16) && outputs.is_multiple_of(PANEL));
+        assert!(rows.values().len() >= count * self.inputs && rows.grids().len() >= count);
+        assert!(self.weights.len() == self.inputs * outputs && out.len() >= count * outputs);
+        assert!(self.sums.len() == outputs && self.bias.len() == outputs);
+        for panel in 0..outputs / PANEL {
+            let mut first = 0;
+            while first < count {
+                let tiles = (count - first).div_ceil(TILE);
+                let height = (count - first).div_ceil(tiles);
+                self.tile_of(height, panel, rows, first, out, output);
+                first += height;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn tile_of(&self, height: usize, panel: usize, rows: &Rows, first: usize, out: &mut [f32], output: Output) {
+        match height {
+            1 => self.tile::<1>(panel, rows, first, out, output),
+            2 => self.tile::<2>(panel, rows, first, out, output),
+            3 => self.tile::<3>(panel, rows, first, out, output),
+            4 => self.tile::<4>(panel, rows, first, out, output),
+            5 => self.tile::<5>(panel, rows, first, out, output),
+            _ => self.tile::<TILE>(panel, rows, first, out, output),
+        }
+    }
+
+    #[inline(always)]
+    fn tile<const HEIGHT: usize>(&self, panel: usize, rows: &Rows, first: usize, out: &mut [f32], output: Output) {
+        let weights = &self.weights[panel * PANEL * self.inputs..][..PANEL * self.inputs];
+        let values = &rows.values()[first * self.inputs..][..HEIGHT * self.inputs];
+        let sums = dot::products::<HEIGHT>(weights, values, self.inputs);
+        for (row, sums) in sums.into_iter().enumerate() {
+            let target = &mut out[(first + row) * self.outputs() + panel * PANEL..][..PANEL];
+            self.finish(panel, &rows.grids()[first + row], sums, target, output);
+        }
+    }
+
+    /// Makes one row's eight integer sums into floats.
+    #[inline(always)]
+    fn finish(&self, panel: usize, grid: &Grid, sums: [I32x4; 2], target: &mut [f32], output: Output) {
+        let base = I32x4::splat(grid.sum.wrapping_mul(WEIGHT_ZERO));
+        let (step, offset) = (F32x4::splat(grid.scale), F32x4::splat(grid.offset));
+        let quarter = |values: &[f32], half: usize| {
+            F32x4::load(values[panel * PANEL + half * 4..].first_chunk().unwrap_or(&[0.0; 4]))
+        };
+        let (target, _) = target.as_chunks_mut::<4>();
+        for (half, (sum, target)) in sums.into_iter().zip(target).enumerate() {
+            let product = sum.sub(base).to_f32().mul(step.mul(quarter(self.scales, half)));
+            let rest = offset.mul(quarter(self.sums, half)).add(quarter(self.bias, half));
+            let value = product.add(rest);
+            match output {
+                Output::Store => value.store(target),
+                Output::Add => F32x4::load(target).add(value).store(target),
+            }
+        }
+    }
+}
+
+/// Puts a row-major matrix of 7-bit weights (outputs × inputs) into panels.
+pub fn pack(weights: &[u8], inputs: usize) -> Vec<u8> {
+    let outputs = weights.len() / inputs;
+    let mut packed = Vec::with_capacity(weights.len());
+    for panel in 0..outputs / PANEL {
+        for group in 0..inputs / GROUP {
+            for output in 0..PANEL {
+                let start = (panel * PANEL + output) * inputs + group * GROUP;
+                packed.extend_from_slice(&weights[start..start + GROUP]);
+            }
+        }
+    }
+    packed
+}
+
+/// The integer sums of a tile, with relaxed SIMD: one instruction for sixteen products where the processor has it.
+#[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+mod dot {
+    use super::{GROUP, I32x4, PANEL};
+    use core::arch::wasm32::*;
+
+    #[inline(always)]
+    pub(super) fn products<const HEIGHT: usize>(weights: &[u8], values: &[i8], inputs: usize) -> [[I32x4; 2]; HEIGHT] {
+        debug_assert!(weights.len() == PANEL * inputs && values.len() == HEIGHT * inputs);
+        let mut sums = [[I32x4::ZERO; 2]; HEIGHT];
+        let (weights, values) = (weights.as_ptr(), values.as_ptr());
+        for group in 0..inputs / GROUP {
+            // SAFETY: a panel holds PANEL · inputs bytes and `values` HEIGHT · inputs, so for every group below
+            // inputs / GROUP the two vectors of weights and the four bytes of each row lie inside. `Matrix::tile` cut
+            // both slices to these lengths.
+            unsafe {
+                let at = weights.add(group * GROUP * PANEL);
+                let (left, right) = (v128_load(at.cast()), v128_load(at.add(16).cast()));
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let four = v128_load32_splat(values.add(row * inputs + group * GROUP).cast());
+                    sums[0] = I32x4(i32x4_relaxed_dot_i8x16_i7x16_add(four, left, sums[0].0));
+                    sums[1] = I32x4(i32x4_relaxed_dot_i8x16_i7x16_add(four, right, sums[1].0));
+                }
+            }
+        }
+        sums
+    }
+}
+
+/// The integer sums of a tile, with plain SIMD: bytes widened to 16 bits and multiplied in pairs. A vector then holds
+/// two sums of two outputs, which come together at the end.
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128", not(target_feature = "relaxed-simd")))]
+mod dot {
+    use super::{GROUP, I32x4, PANEL};
+    use core::arch::wasm32::*;
+
+    /// Rows a pass: each needs four sums.
+    const PASS: usize = 2;
+
+    #[inline(always)]
+    pub(super) fn products<const HEIGHT: usize>(weights: &[u8], values: &[i8], inputs: usize) -> [[I32x4; 2]; HEIGHT] {
+        debug_assert!(weights.len() == PANEL * inputs && values.len() == HEIGHT * inputs);
+        let mut sums = [[I32x4::ZERO; 2]; HEIGHT];
+        let mut row = 0;
+        while row + PASS <= HEIGHT {
+            let pair = pass::<PASS>(weights, &values[row * inputs..], inputs);
+            sums[row..row + PASS].copy_from_slice(&pair);
+            row += PASS;
+        }
+        if row < HEIGHT {
+            sums[row] = pass::<1>(weights, &values[row * inputs..], inputs)[0];
+        }
+        sums
+    }
+
+    #[inline(always)]
+    fn pass<const ROWS: usize>(weights: &[u8], values: &[i8], inputs: usize) -> [[I32x4; 2]; ROWS] {
+        assert!(weights.len() >= PANEL * inputs && values.len() >= ROWS * inputs);
+        let mut sums = [[i32x4(0, 0, 0, 0); 4]; ROWS];
+        let (weights, values) = (weights.as_ptr(), values.as_ptr());
+        for group in 0..inputs / GROUP {
+            // SAFETY: the assertion above covers PANEL · inputs weights and ROWS · inputs values; a group reads the 32
+            // weights and the four bytes of each row that belong to it.
+            unsafe {
+                let at = weights.add(group * GROUP * PANEL);
+                let quarters = [
+                    i16x8_load_extend_u8x8(at),
+                    i16x8_load_extend_u8x8(at.add(8)),
+                    i16x8_load_extend_u8x8(at.add(16)),
+                    i16x8_load_extend_u8x8(at.add(24)),
+                ];
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let four = v128_load32_splat(values.add(row * inputs + group * GROUP).cast());
+                    let wide = i16x8_extend_low_i8x16(four);
+                    for (sum, quarter) in sums.iter_mut().zip(quarters) {
+                        *sum = i32x4_add(*sum, i32x4_dot_i16x8(quarter, wide));
+                    }
+                }
+            }
+        }
+        sums.map(|[a, b, c, d]| [I32x4(join(a, b)), I32x4(join(c, d))])
+    }
+
+    /// Adds neighbouring lanes of two vectors.
+    #[inline(always)]
+    fn join(low: v128, high: v128) -> v128 {
+        i32x4_add(i32x4_shuffle::<0, 2, 4, 6>(low, high), i32x4_shuffle::<1, 3, 5, 7>(low, high))
+    }
+}
+
+/// The integer sums of a tile, in plain Rust.
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+mod dot {
+    use super::{GROUP, I32x4, PANEL};
+
+    #[inline(always)]
+    pub(super) fn products<const HEIGHT: usize>(weights: &[u8], values: &[i8], inputs: usize) -> [[I32x4; 2]; HEIGHT] {
+        let mut sums = [[0_i32; PANEL]; HEIGHT];
+        let (groups, _) = weights.as_chunks::<{ PANEL * GROUP }>();
+        for (index, group) in groups.iter().enumerate() {
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let four = &values[row * inputs + index * GROUP..][..GROUP];
+                for (output, sum) in sums.iter_mut().enumerate() {
+                    *sum += (0..GROUP).map(|i| i32::from(group[output * GROUP + i]) * i32::from(four[i])).sum::<i32>();
+                }
+            }
+        }
+        sums.map(|[a, b, c, d, e, f, g, h]| [I32x4([a, b, c, d]), I32x4([e, f, g, h])])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A small deterministic source of bytes.
+    fn bytes(count: usize, seed: u32) -> Vec<u8> {
+        let mut state = seed;
+        (0..count)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                (state >> 24) as u8
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_product_equals_the_sum_over_dequantised_values() {
+        let (inputs, outputs) = (48, 24);
+        let plain: Vec<u8> = bytes(inputs * outputs, 7).into_iter().map(|byte| byte & 127).collect();
+        let scales: Vec<f32> = (0..outputs).map(|n| 0.01 + n as f32 * 0.001).collect();
+        let bias: Vec<f32> = (0..outputs).map(|n| n as f32 - 3.0).collect();
+        let weight = |n: usize, k: usize| (i32::from(plain[n * inputs + k]) - WEIGHT_ZERO) as f32 * scales[n];
+        let sums: Vec<f32> = (0..outputs).map(|n| (0..inputs).map(|k| weight(n, k)).sum()).collect();
+        let packed = pack(&plain, inputs);
+        let matrix = Matrix { weights: &packed, scales: &scales, sums: &sums, bias: &bias, inputs };
+        for count in 1..=20 {
+            let mut rows = Rows::default();
+            rows.reset(count, inputs);
+            for row in 0..count {
+                let values: Vec<f32> = bytes(inputs, row as u32).iter().map(|&b| f32::from(b) * 0.02 - 1.0).collect();
+                rows.store(row, &values);
+            }
+            let mut out = vec![1.0; count * outputs];
+            matrix.multiply(&rows, count, &mut out, Output::Add);
+            for row in 0..count {
+                let grid = rows.grids()[row];
+                for n in 0..outputs {
+                    let expected: f32 = (0..inputs)
+                        .map(|k| (f32::from(rows.values()[row * inputs + k]) * grid.scale + grid.offset) * weight(n, k))
+                        .sum::<f32>()
+                        + bias[n]
+                        + 1.0;
+                    let got = out[row * outputs + n];
+                    assert!((got - expected).abs() < 1e-3, "{count} rows, row {row}, output {n}: {got} {expected}");
+                }
+            }
+        }
+    }
+}
