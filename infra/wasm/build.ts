@@ -2,11 +2,11 @@
  * `npm run wasm`: builds the WebAssembly modules from their sources into the folders that are committed, and writes the
  * manifest. `npm run wasm -- wasm-go` builds one package. Installs the tools where they are missing.
  */
-import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { outputHashes, sourceHashes, writeManifestEntry } from './manifest.ts';
+import { outputHashes, replaceOutputs, sourceHashes, writeManifestEntry } from './manifest.ts';
 import { type WasmPackage, wasmPackages } from './packages.ts';
 import { buildPackage, installToolchain, toolchainVersions } from './toolchain.ts';
 
@@ -19,8 +19,7 @@ function build(wasmPackage: WasmPackage): void {
   try {
     const sources = sourceHashes(root, wasmPackage);
     buildPackage(root, wasmPackage, folder);
-    rmSync(join(root, wasmPackage.output), { recursive: true, force: true });
-    cpSync(folder, join(root, wasmPackage.output), { recursive: true });
+    replaceOutputs(root, wasmPackage, folder);
     const outputs = outputHashes(folder, wasmPackage);
     writeManifestEntry(root, wasmPackage.folder, { sources, toolchain: toolchainVersions(root, wasmPackage), outputs });
   } finally {

@@ -9,7 +9,7 @@
  * others they may differ: the difference is printed and the rebuilt files take the place of the committed ones in the
  * working tree, so that the tests which follow run on them; `git checkout` brings the committed ones back.
  */
-import { cpSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -20,6 +20,7 @@ import {
   type ManifestEntry,
   outputHashes,
   readManifest,
+  replaceOutputs,
   sourceHashes,
 } from './manifest.ts';
 import { type WasmPackage, wasmPackages } from './packages.ts';
@@ -79,9 +80,7 @@ function compare(wasmPackage: WasmPackage, entry: ManifestEntry, rebuilt: string
   }
   console.log(`${wasmPackage.folder}: rebuilt with other tools (${otherTools.join('; ')})`);
   for (const change of changes) console.log(`  ${change}`);
-  const output = join(root, wasmPackage.output);
-  rmSync(output, { recursive: true, force: true });
-  cpSync(rebuilt, output, { recursive: true });
+  replaceOutputs(root, wasmPackage, rebuilt);
   console.log(
     `  the rebuilt files are now in ${wasmPackage.output}, for the tests; git checkout brings back the others`,
   );

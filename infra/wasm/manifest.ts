@@ -4,7 +4,7 @@
  * modules are those of the sources.
  */
 import { createHash } from 'node:crypto';
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { WasmPackage } from './packages.ts';
 
@@ -69,8 +69,16 @@ export function sourceHashes(root: string, wasmPackage: WasmPackage): Hashes {
 
 /** The hashes of what is built in `folder`, named as if it lay in the package's output folder. */
 export function outputHashes(folder: string, wasmPackage: WasmPackage): Hashes {
-  const files = hashes(folder, filesBelow(folder));
+  const files = hashes(folder, filesBelow(folder, wasmPackage.foreign));
   return Object.fromEntries(Object.entries(files).map(([path, hash]) => [`${wasmPackage.output}/${path}`, hash]));
+}
+
+/** Puts what was built in `folder` in the place of what is committed. */
+export function replaceOutputs(root: string, wasmPackage: WasmPackage, folder: string): void {
+  const output = join(root, wasmPackage.output);
+  mkdirSync(output, { recursive: true });
+  for (const path of filesBelow(output, wasmPackage.foreign)) rmSync(join(output, path));
+  cpSync(folder, output, { recursive: true });
 }
 
 function hashes(folder: string, paths: readonly string[]): Hashes {
@@ -85,7 +93,7 @@ function hashes(folder: string, paths: readonly string[]): Hashes {
 }
 
 /** Relative paths of all files below a folder, sorted; folders that match `ignored` are not entered. */
-function filesBelow(folder: string, ignored: RegExp | null = null, prefix = ''): string[] {
+function filesBelow(folder: string, ignored: RegExp | null, prefix = ''): string[] {
   const entries = readdirSync(join(folder, prefix), { withFileTypes: true });
   return entries
     .sort((a, b) => (a.name < b.name ? -1 : 1))

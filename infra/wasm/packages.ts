@@ -4,8 +4,10 @@
 export interface WasmPackage {
   /** The folder of its sources. */
   readonly folder: 'wasm-go' | 'wasm-rust';
-  /** The folder that its build fills, and nothing else does. */
+  /** The folder that its build fills. */
   readonly output: string;
+  /** Matches the folders, by their path inside `output`, that come from elsewhere. */
+  readonly foreign: RegExp | null;
   /** The argument of `infra/toolchains/install.sh` that installs what builds it. */
   readonly toolchain: 'go' | 'rust';
   /** Matches the files, by their path inside the folder, that can change what is built. */
@@ -17,6 +19,7 @@ export interface WasmPackage {
 const wasmGo: WasmPackage = {
   folder: 'wasm-go',
   output: 'wasm-go/dist',
+  foreign: null,
   toolchain: 'go',
   sources: /((?<!_test)\.go|^go\.(mod|sum)|^build\.sh)$/,
   ignored: /(^dist|(^|\/)testdata)$/,
@@ -26,6 +29,8 @@ const wasmGo: WasmPackage = {
 const wasmRust: WasmPackage = {
   folder: 'wasm-rust',
   output: 'wasm-rust/pkg',
+  // The static model is made of another model's weights, by `infra/models`, and has a manifest there.
+  foreign: /^static$/,
   toolchain: 'rust',
   sources: /(?<!\.md|\.ts|\.gitignore)$/,
   ignored: /(^pkg|(^|\/)(target(-[^/]*)?|tests|benches|examples|fuzz))$/,
