@@ -1,5 +1,5 @@
--- The product's schema and its two roles. It applies alike to an embedded PostgreSQL, to a plain server and to Supabase,
--- with or without a superuser. The schema is not among those that Supabase's data API exposes, and `anon`,
+-- The product's schema and its two roles. It applies alike to an embedded PostgreSQL, to a plain server and to
+-- Supabase, with or without a superuser. The schema is not among those that Supabase's data API exposes, and `anon`,
 -- `authenticated` and `public` get nothing in it.
 
 create schema if not exists treeline;
@@ -26,7 +26,8 @@ comment on role treeline_keeper is
 
 -- Whoever migrates is the one whose connection the edge uses: it may become the edge, and may hand functions over
 -- to the keeper.
-grant treeline_edge, treeline_keeper to current_user;
+grant treeline_edge to current_user;
+grant treeline_keeper to current_user;
 
 -- The tenant of this transaction, or null where none was set. An adapter sets it by
 -- set_config('treeline.tenant_id', …, true), which ends with the transaction.

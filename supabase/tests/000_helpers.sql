@@ -55,8 +55,20 @@ insert into treeline.tenants (id, name) values
 ('bbbbbbbb-0000-4000-8000-000000000002', 'Birch');
 
 insert into treeline.api_keys (tenant_id, id, name, prefix, key_hash) values
-('aaaaaaaa-0000-4000-8000-000000000001', 'aaaaaaaa-0000-4000-8000-0000000000f1', 'live', 'tl_aaaaaaaa', repeat('a', 64)),
-('bbbbbbbb-0000-4000-8000-000000000002', 'bbbbbbbb-0000-4000-8000-0000000000f2', 'live', 'tl_bbbbbbbb', repeat('b', 64));
+(
+    'aaaaaaaa-0000-4000-8000-000000000001',
+    'aaaaaaaa-0000-4000-8000-0000000000f1',
+    'live',
+    'tl_aaaaaaaa',
+    repeat('a', 64)
+),
+(
+    'bbbbbbbb-0000-4000-8000-000000000002',
+    'bbbbbbbb-0000-4000-8000-0000000000f2',
+    'live',
+    'tl_bbbbbbbb',
+    repeat('b', 64)
+);
 
 insert into treeline.usage (tenant_id, key_id, operation, model, latency_ms) values
 ('aaaaaaaa-0000-4000-8000-000000000001', 'aaaaaaaa-0000-4000-8000-0000000000f1', 'embeddings', 'm', 1),

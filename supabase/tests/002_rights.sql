@@ -41,7 +41,12 @@ insert into expectation (role_name, table_name, action, whose, outcome) values
 
 -- Supabase's roles reach nothing at all, with row level security out of the way or not.
 insert into expectation (role_name, table_name, action, whose, outcome)
-select role_name, table_name, action, 'own', '42501'
+select
+    role_name,
+    table_name,
+    action,
+    'own' as whose,
+    '42501' as outcome
 from unnest(array['anon', 'authenticated', 'service_role']) as role_name
 cross join unnest(array['tenants', 'api_keys', 'usage', 'singletons']) as table_name
 cross join unnest(array['select', 'insert', 'update', 'delete']) as action;
@@ -58,7 +63,8 @@ insert into statement (table_name, action, template) values
 (
     'api_keys',
     'insert',
-    'insert into treeline.api_keys (tenant_id, name, prefix, key_hash) values (%1$L, ''x'', ''tl_xxxxxxxx'', repeat(''c'', 64))'
+    'insert into treeline.api_keys (tenant_id, name, prefix, key_hash)
+    values (%1$L, ''x'', ''tl_xxxxxxxx'', repeat(''c'', 64))'
 ),
 ('api_keys', 'update', 'update treeline.api_keys set revoked_at = now() where tenant_id = %1$L'),
 ('api_keys', 'delete', 'delete from treeline.api_keys where tenant_id = %1$L'),
@@ -78,29 +84,30 @@ insert into statement (table_name, action, template) values
 -- plpgsql's plan() counts the list and what comes after it.
 select plan((select count(*)::int from expectation) + 6);
 
-select is(
-    probe_as(
-        expectation.role_name,
-        -- Acting as Alder on one's own rows or on Birch's, or as nobody on Alder's.
-        case when expectation.whose <> 'none' then 'aaaaaaaa-0000-4000-8000-000000000001'::uuid end,
+select
+    is(
+        probe_as(
+            expectation.role_name,
+            -- Acting as Alder on one's own rows or on Birch's, or as nobody on Alder's.
+            case when expectation.whose <> 'none' then 'aaaaaaaa-0000-4000-8000-000000000001'::uuid end,
+            format(
+                statement.template,
+                case
+                    when expectation.whose = 'other' then 'bbbbbbbb-0000-4000-8000-000000000002'
+                    else 'aaaaaaaa-0000-4000-8000-000000000001'
+                end
+            )
+        ),
+        expectation.outcome,
         format(
-            statement.template,
-            case
-                when expectation.whose = 'other' then 'bbbbbbbb-0000-4000-8000-000000000002'
-                else 'aaaaaaaa-0000-4000-8000-000000000001'
-            end
+            '%s, %s on %s (%s): %s',
+            expectation.role_name,
+            expectation.action,
+            expectation.table_name,
+            expectation.whose,
+            expectation.outcome
         )
-    ),
-    expectation.outcome,
-    format(
-        '%s, %s on %s (%s): %s',
-        expectation.role_name,
-        expectation.action,
-        expectation.table_name,
-        expectation.whose,
-        expectation.outcome
     )
-)
 from expectation
 inner join statement
     on expectation.table_name = statement.table_name and expectation.action = statement.action;

@@ -7,7 +7,14 @@ select plan(17);
 insert into treeline.api_keys (tenant_id, name, prefix, key_hash, expires_at, revoked_at) values
 ('aaaaaaaa-0000-4000-8000-000000000001', 'revoked', 'tl_cccccccc', repeat('c', 64), null, now()),
 ('aaaaaaaa-0000-4000-8000-000000000001', 'expired', 'tl_dddddddd', repeat('d', 64), now(), null),
-('aaaaaaaa-0000-4000-8000-000000000001', 'expires later', 'tl_eeeeeeee', repeat('e', 64), now() + interval '1 hour', null);
+(
+    'aaaaaaaa-0000-4000-8000-000000000001',
+    'expires later',
+    'tl_eeeeeeee',
+    repeat('e', 64),
+    now() + interval '1 hour',
+    null
+);
 
 select results_eq(
     $$select * from treeline.authenticate(repeat('a', 64))$$,
@@ -28,11 +35,12 @@ select is_empty($$select * from treeline.authenticate(repeat('9', 64))$$, 'an un
 select is_empty($$select * from treeline.authenticate(null)$$, 'no key is none');
 select is_empty($$select * from treeline.authenticate(upper(repeat('a', 64)))$$, 'hashes are compared as they are');
 
-select is(
-    probe_as(role_name, null, $$select treeline.authenticate(repeat('a', 64))$$),
-    '42501',
-    role_name || ' may not ask'
-)
+select
+    is(
+        probe_as(role_name, null, $$select treeline.authenticate(repeat('a', 64))$$),
+        '42501',
+        role_name || ' may not ask'
+    )
 from unnest(array['anon', 'authenticated', 'service_role']) as role_name;
 
 select is(
@@ -45,7 +53,9 @@ select is(
     'the edge may not provision'
 );
 select lives_ok(
-    $$select treeline.provision('cccccccc-0000-4000-8000-000000000003', 'Cedar', 'first', 'tl_ffffffff', repeat('f', 64))$$,
+    $$select treeline.provision(
+        'cccccccc-0000-4000-8000-000000000003', 'Cedar', 'first', 'tl_ffffffff', repeat('f', 64)
+    )$$,
     'a local tool may'
 );
 select is(
@@ -57,7 +67,9 @@ select is(
     (select tenant_name from treeline.authenticate(repeat('f', 64))), 'Cedar 2', 'and takes over the tenant''s name'
 );
 select throws_ok(
-    $$select treeline.provision('cccccccc-0000-4000-8000-000000000003', 'Cedar', 'stolen', 'tl_aaaaaaaa', repeat('a', 64))$$,
+    $$select treeline.provision(
+        'cccccccc-0000-4000-8000-000000000003', 'Cedar', 'stolen', 'tl_aaaaaaaa', repeat('a', 64)
+    )$$,
     '23505',
     null,
     'a key of another tenant cannot be taken over'

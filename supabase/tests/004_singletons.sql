@@ -36,7 +36,10 @@ select is(
     'the edge may take'
 );
 select throws_ok(
-    $$select treeline.put_singleton('new', 4, to_jsonb(repeat('x', 1048576)))$$, '23514', null, 'a state has at most 1 MiB'
+    $$select treeline.put_singleton('new', 4, to_jsonb(repeat('x', 1048576)))$$,
+    '23514',
+    null,
+    'a state has at most 1 MiB'
 );
 
 select * from finish();
