@@ -44,6 +44,7 @@ export class WasmEmbeddingEngine implements EmbeddingEngine {
   readonly #ports: EnginePorts;
   readonly #loaded = new Map<string, Loaded>();
   readonly #loading = new Map<string, Loading>();
+  #starting: Promise<LiveInstance<InferenceModule>> | null = null;
   #live: LiveInstance<InferenceModule> | null = null;
 
   constructor(ports: EnginePorts) {
@@ -132,9 +133,18 @@ export class WasmEmbeddingEngine implements EmbeddingEngine {
     }
   }
 
-  async #instance(): Promise<LiveInstance<InferenceModule>> {
+  /** The one live instance. Two models that load at once must share it, so it is the promise that is kept. */
+  #instance(): Promise<LiveInstance<InferenceModule>> {
+    this.#starting ??= this.#start().catch((thrown: unknown) => {
+      this.#starting = null;
+      throw thrown;
+    });
+    return this.#starting;
+  }
+
+  async #start(): Promise<LiveInstance<InferenceModule>> {
     const { platform, onTrap } = this.#ports;
-    this.#live ??= await load(platform.wasm, 'inference', startInference, (trap) => {
+    this.#live = await load(platform.wasm, 'inference', startInference, (trap) => {
       this.#loaded.clear();
       onTrap(trap);
     });
