@@ -6,8 +6,14 @@ interface Route {
   readonly path: string;
 }
 
-/** The pattern of a route's path; `:name` and `{name}` stand for one segment. */
-const patternOf = (path: string): RegExp => new RegExp(`^${path.replace(/:\w+|\{\w+\}/g, '[^/]+')}$`);
+/** The pattern of a route's path; `:name` and `{name}` stand for one segment, all else for itself. */
+function patternOf(path: string): RegExp {
+  const segments = path.split(/(:\w+|\{\w+\})/);
+  const parts = segments.map((part, index) =>
+    index % 2 === 1 ? '[^/]+' : part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'),
+  );
+  return new RegExp(`^${parts.join('')}$`);
+}
 
 /** Prepares the answer for `routes`; middleware, which match every path, are left out. */
 export function missingRoute(routes: readonly Route[]) {
