@@ -92,9 +92,17 @@ say "TinyGo 5/5: wasm-opt of binaryen $binaryen_version from npm (Debian's is to
 run_quietly "$work/npm.log" \
   npm install --no-audit --no-fund --ignore-scripts --prefix "$work/npm" "binaryen@$binaryen_version"
 mkdir -p "$staged/binaryen"
-cp "$work"/npm/node_modules/binaryen/{bin/wasm-opt,package.json,LICENSE} "$staged/binaryen/"
+# The package.json in bin/ says that the script is CommonJS.
+cp "$work"/npm/node_modules/binaryen/{bin/wasm-opt,bin/package.json,LICENSE} "$staged/binaryen/"
 chmod +x "$staged/binaryen/wasm-opt"
 ln -sf ../binaryen/wasm-opt "$staged/bin/wasm-opt" # TinyGo looks beside itself
+
+say "TinyGo: a first build with it"
+mkdir "$work/first"
+printf 'module first\ngo 1.24\n' >"$work/first/go.mod"
+printf 'package main\n\n//go:wasmexport twice\nfunc twice(a int32) int32 { return 2 * a }\n\nfunc main() {}\n' >"$work/first/main.go"
+(cd "$work/first" && env -u WASMOPT run_quietly "$work/first.log" "$staged/bin/tinygo" build \
+  -target=wasm-unknown -buildmode=c-shared -scheduler=none -panic=trap -no-debug -o first.wasm .)
 
 rm -rf "$destination"
 mkdir -p "$toolchains"
