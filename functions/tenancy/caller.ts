@@ -18,12 +18,12 @@ const keyShape = /^tl_[A-Za-z0-9_-]{16,128}$/;
 const tokenShape = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/;
 
 /**
- * Reads the credential from the headers: `Authorization: Bearer …` first (RFC 6750), then `x-api-key`, then `apikey`, which
- * supabase-js sends.
+ * Reads the credential from the headers: `x-api-key` first, since only our own callers send it, while supabase-js fills
+ * `Authorization: Bearer …` (RFC 6750) by itself; then that, then `apikey`, which supabase-js sends as well.
  */
 export function credentialOf(header: (name: string) => string | undefined): Credential {
   const authorization = header('authorization');
-  const shown = authorization === undefined ? (header('x-api-key') ?? header('apikey')) : bearer(authorization);
+  const shown = header('x-api-key') ?? (authorization === undefined ? header('apikey') : bearer(authorization));
   if (shown === undefined) return { kind: 'none' };
   if (shown === null || shown.length > credentialLengthMax) return { kind: 'malformed' };
   if (keyShape.test(shown)) return { kind: 'key', key: shown };
