@@ -101,7 +101,7 @@ say "TinyGo: a first build with it"
 mkdir "$work/first"
 printf 'module first\ngo 1.24\n' >"$work/first/go.mod"
 printf 'package main\n\n//go:wasmexport twice\nfunc twice(a int32) int32 { return 2 * a }\n\nfunc main() {}\n' >"$work/first/main.go"
-(cd "$work/first" && env -u WASMOPT run_quietly "$work/first.log" "$staged/bin/tinygo" build \
+(cd "$work/first" && run_quietly "$work/first.log" env -u WASMOPT "$staged/bin/tinygo" build \
   -target=wasm-unknown -buildmode=c-shared -scheduler=none -panic=trap -no-debug -o first.wasm .)
 
 rm -rf "$destination"
