@@ -13,9 +13,15 @@ import { passChat } from './chat.ts';
 import type { Upstreams } from './upstreams.ts';
 import { meterUsage } from './usage-meter.ts';
 
+/** Longest name of a model, as the table of usage keeps it. */
+const modelNameLengthMax = 200;
+
+/** Whether the database takes `text`: JSON there holds neither zero characters nor half a surrogate pair. */
+const isPrintable = (text: string): boolean => text.isWellFormed() && !/\p{Cc}/u.test(text);
+
 const chatRequest = z
   .looseObject({
-    model: z.string().min(1),
+    model: z.string().min(1).max(modelNameLengthMax).refine(isPrintable, 'must not hold control characters'),
     messages: z.array(z.looseObject({ role: z.string() })).min(1),
     stream: z.boolean().nullish(),
   })

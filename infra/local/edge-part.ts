@@ -23,6 +23,10 @@ export interface EdgeOptions {
   readonly variables: EdgeVariables;
   /** Called with each line that it prints. */
   readonly onLine: (line: string) => void;
+  /** The address that answers 200 once the edge counts as started; `/v2/health/ready` where not given. */
+  readonly readyPath?: string;
+  /** The folder of the models' files, for workerd; `.treeline/assets` where not given. Deno reads `MODEL_FOLDER`. */
+  readonly assets?: string;
 }
 
 /** A part with the URL at which it answers, without a slash at the end. */
@@ -64,6 +68,7 @@ async function startWorkerd(options: EdgeOptions, onLine: (line: string) => void
     ...['--no-warnings', join(projectDirectory, 'node_modules/wrangler/wrangler-dist/cli.js'), 'dev'],
     ...['--ip', loopback, '--port', String(options.port), '--inspector-port', String(await freePort())],
     ...['--env-file', variablesFile, '--persist-to', join(options.directory, 'workerd')],
+    ...(options.assets === undefined ? [] : ['--assets', options.assets]),
     ...['--show-interactive-dev-session=false', '--log-level', 'warn'],
   ];
   // wrangler refuses to start where the folder of assets is not there, as before the first model is fetched.
@@ -89,9 +94,9 @@ async function startDeno(options: EdgeOptions, onLine: (line: string) => void): 
   return startChild(deno, parameters, { cwd: projectDirectory, env: environment, onLine });
 }
 
-async function isReady(url: string): Promise<boolean> {
+async function isReady(address: string): Promise<boolean> {
   try {
-    const response = await fetch(`${url}/v2/health/ready`, { signal: AbortSignal.timeout(probeTimeoutMs) });
+    const response = await fetch(address, { signal: AbortSignal.timeout(probeTimeoutMs) });
     await response.body?.cancel();
     return response.status === 200;
   } catch {
@@ -125,7 +130,7 @@ export async function startEdge(options: EdgeOptions): Promise<EdgePart> {
     await stopProcess(-child.pid, 'SIGTERM', stopGraceMs);
   };
   const giveUpAt = Date.now() + readyTimeoutMs;
-  while (!(await isReady(url))) {
+  while (!(await isReady(url + (options.readyPath ?? '/v2/health/ready')))) {
     if (gone || Date.now() > giveUpAt) {
       await stop();
       throw new Error(`The edge did not become ready:\n${last.join('\n')}`);
