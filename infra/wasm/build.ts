@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { outputHashes, replaceOutputs, sourceHashes, writeManifestEntry } from './manifest.ts';
-import { type WasmPackage, wasmPackages } from './packages.ts';
+import { choosePackages, type WasmPackage } from './packages.ts';
 import { buildPackage, installToolchain, toolchainVersions } from './toolchain.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -27,10 +27,4 @@ function build(wasmPackage: WasmPackage): void {
   }
 }
 
-const wanted = process.argv.slice(2);
-const chosen = wasmPackages.filter(({ folder }) => wanted.length === 0 || wanted.includes(folder));
-if (chosen.length < Math.max(1, wanted.length)) {
-  console.error(`usage: npm run wasm [-- ${wasmPackages.map(({ folder }) => folder).join(' | ')}]`);
-  process.exit(2);
-}
-for (const wasmPackage of chosen) build(wasmPackage);
+for (const wasmPackage of choosePackages(process.argv.slice(2))) build(wasmPackage);

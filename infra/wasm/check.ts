@@ -5,6 +5,8 @@
  *   --if-changed   The same; where a source differs from the manifest, rebuilds that package (`make test`).
  *   --rebuild      Rebuilds every package, whatever the manifest says (CI).
  *
+ * The name of a package (`wasm-go`, `wasm-rust`) restricts it to that one.
+ *
  * A rebuild installs the tools where they are missing. With the versions of the manifest, the bytes must be equal. With
  * others they may differ: the difference is printed and the rebuilt files take the place of the committed ones in the
  * working tree, so that the tests which follow run on them; `git checkout` brings the committed ones back.
@@ -23,15 +25,16 @@ import {
   replaceOutputs,
   sourceHashes,
 } from './manifest.ts';
-import { type WasmPackage, wasmPackages } from './packages.ts';
+import { choosePackages, type WasmPackage } from './packages.ts';
 import { buildPackage, installToolchain, toolchainVersions } from './toolchain.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const { values: options } = parseArgs({
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
   options: { rebuild: { type: 'boolean', default: false }, 'if-changed': { type: 'boolean', default: false } },
 });
 
-const failures = wasmPackages.flatMap((wasmPackage) => checkPackage(wasmPackage, readManifest(root)));
+const failures = choosePackages(positionals).flatMap((wasmPackage) => checkPackage(wasmPackage, readManifest(root)));
 for (const failure of failures) console.error(failure);
 if (failures.length > 0) {
   console.error("Run 'npm run wasm' and commit what it changes.");

@@ -1,10 +1,17 @@
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { differences, outputHashes, readManifest, sourceHashes, writeManifestEntry } from './manifest.ts';
-import { wasmPackages } from './packages.ts';
+import {
+  differences,
+  outputHashes,
+  readManifest,
+  replaceOutputs,
+  sourceHashes,
+  writeManifestEntry,
+} from './manifest.ts';
+import { choosePackages, wasmPackages } from './packages.ts';
 import { parseVersions } from './toolchain.ts';
 
 const repository = fileURLToPath(new URL('../..', import.meta.url));
@@ -13,14 +20,6 @@ beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), 'treeline-manifest-'));
 });
 afterEach(() => rmSync(root, { recursive: true, force: true }));
-
-describe.each(wasmPackages)('$folder', (wasmPackage) => {
-  test('the committed modules were built from the committed sources', () => {
-    const entry = readManifest(repository)[wasmPackage.folder];
-    expect(entry?.sources).toEqual(sourceHashes(repository, wasmPackage));
-    expect(entry?.outputs).toEqual(outputHashes(join(repository, wasmPackage.output), wasmPackage));
-  });
-});
 
 describe('the sources of wasm-go', () => {
   const [wasmGo] = wasmPackages;
@@ -48,6 +47,31 @@ describe('the sources of wasm-go', () => {
     expect(paths).toEqual(expect.arrayContaining(['wasm-go/build.sh', 'wasm-go/go.mod', 'wasm-go/cmd/cache/main.go']));
     expect(paths.some((path) => path.endsWith('_test.go'))).toBe(false);
   });
+});
+
+test('rebuilt files take the place of all that was built before, and of nothing else', () => {
+  const wasmRust = wasmPackages.find(({ folder }) => folder === 'wasm-rust');
+  if (wasmRust === undefined) throw new Error('wasm-rust is no package');
+  const write = (path: string, text: string) => {
+    mkdirSync(dirname(join(root, path)), { recursive: true });
+    writeFileSync(join(root, path), text);
+  };
+  write('wasm-rust/pkg/static/model.tlm', 'from elsewhere');
+  write('wasm-rust/pkg/inference/gone.js', 'built before');
+  write('wasm-rust/pkg/inference/kept.js', 'built before');
+  write('rebuilt/inference/kept.js', 'built anew');
+  const before = outputHashes(join(root, wasmRust.output), wasmRust);
+  replaceOutputs(root, wasmRust, join(root, 'rebuilt'));
+  const after = outputHashes(join(root, wasmRust.output), wasmRust);
+  expect(after).toEqual(outputHashes(join(root, 'rebuilt'), wasmRust));
+  expect(Object.keys(before)).toEqual(['wasm-rust/pkg/inference/gone.js', 'wasm-rust/pkg/inference/kept.js']);
+  expect(Object.keys(after)).toEqual(['wasm-rust/pkg/inference/kept.js']);
+  expect(readFileSync(join(root, 'wasm-rust/pkg/static/model.tlm'), 'utf8')).toBe('from elsewhere');
+});
+
+test('a package that there is not is refused by name', () => {
+  expect(() => choosePackages(['wasm'])).toThrow(/there is no package wasm:/);
+  expect(choosePackages([])).toEqual(wasmPackages);
 });
 
 test('an entry replaces the package of that name and leaves the others', () => {

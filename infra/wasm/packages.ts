@@ -42,3 +42,11 @@ export const wasmPackages: readonly WasmPackage[] = [wasmGo, wasmRust];
 export function buildScript(wasmPackage: WasmPackage): string {
   return `${wasmPackage.folder}/build.sh`;
 }
+
+/** The packages of the given folders, or all where none is given. Throws where there is no such package. */
+export function choosePackages(folders: readonly string[]): readonly WasmPackage[] {
+  const unknown = folders.find((name) => wasmPackages.every(({ folder }) => folder !== name));
+  if (unknown !== undefined)
+    throw new Error(`there is no package ${unknown}: ${wasmPackages.map(({ folder }) => folder)}`);
+  return wasmPackages.filter(({ folder }) => folders.length === 0 || folders.includes(folder));
+}
