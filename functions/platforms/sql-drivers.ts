@@ -27,6 +27,7 @@ interface DriverPool {
   connect(): Promise<DriverPoolClient>;
   end(): Promise<void>;
   on(event: 'error', listener: (error: Error) => void): unknown;
+  on(event: 'connect', listener: (client: Pick<DriverClient, 'on'>) => void): unknown;
 }
 
 /** What both drivers' constructors take. */
@@ -93,6 +94,8 @@ export function connectionsPerCall(makeClient: () => DriverClient): Connections 
 /** Connections from `pool`, which keeps some open between transactions. */
 export function connectionsFromPool(pool: DriverPool): Connections {
   pool.on('error', ignored);
+  // The pool listens only while a connection lies idle in it.
+  pool.on('connect', (client) => client.on('error', ignored));
   return {
     async acquire() {
       const client = await pool.connect();

@@ -34,6 +34,19 @@ function useProxy(origin: string): void {
   neonConfig.pipelineConnect = false;
 }
 
+/**
+ * A WebSocket that drops what is sent while it is not open. The driver says goodbye from a timer, also to a server that
+ * never answered; the standard class throws there, where nobody can catch it, and that ends a process. A statement
+ * cannot get lost in silence: a socket that closes fails all that waits for its answers.
+ */
+function forgivingWebSocket(): typeof WebSocket {
+  return class extends WebSocket {
+    override send(data: Parameters<WebSocket['send']>[0]): void {
+      if (this.readyState === WebSocket.OPEN) super.send(data);
+    }
+  };
+}
+
 /** One statement as `treeline_edge`, in one request: Neon runs both in one transaction. */
 function queryOverHttp(url: string, limits: SqlLimits, secrets: readonly string[]): Sql['query'] {
   const http = neon(url, { fullResults: true });
@@ -62,6 +75,7 @@ export function createNeonSql(
   proxy: string | null,
 ): ClosableSql {
   const address = parseSqlAddress(databaseUrl);
+  neonConfig.webSocketConstructor ??= forgivingWebSocket();
   if (proxy !== null) useProxy(proxy);
   const options = driverOptions(address.url, limits);
   const connections = perCall

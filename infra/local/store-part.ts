@@ -93,7 +93,7 @@ async function answers(url: string): Promise<boolean> {
 }
 
 /** A `redis-server` of the machine's with nothing on disk, and the REST protocol in front of it. */
-export async function startMachineRedis(directory: string): Promise<StorePart> {
+export async function startMachineRedis(directory: string): Promise<StorePart & { readonly redisUrl: string }> {
   const program = await findProgram('redis-server');
   if (program === null)
     throw new Error(
@@ -130,11 +130,6 @@ export async function startMachineRedis(directory: string): Promise<StorePart> {
     await bridge.stop();
     await child.stop('SIGTERM', stopGraceMs);
   };
-  return {
-    ...bridge,
-    name: `Redis on port ${port}, REST on ${new URL(bridge.url).port}`,
-    pid: child.pid,
-    failed,
-    stop,
-  };
+  const name = `Redis on port ${port}, REST on ${new URL(bridge.url).port}`;
+  return { ...bridge, name, pid: child.pid, failed, stop, redisUrl: url };
 }
