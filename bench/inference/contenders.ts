@@ -1,13 +1,24 @@
 /** Who takes part, and how each is started. */
+import { copyFileSync, existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Contender, startHttp, startLines } from './contender.ts';
 import type { Form, Order, Workload } from './engine.ts';
-import { HERE, ONNX_FOLDER, ONNX_MODEL, ONNX_MODULE, WORKERD, WORKSPACE } from './places.ts';
+import {
+  HERE,
+  ONNX_FOLDER,
+  ONNX_MODEL,
+  ONNX_MODULE,
+  STATIC_MODEL,
+  TREELINE_MODEL,
+  TREELINE_MODULES,
+  WORKERD,
+  WORKSPACE,
+} from './places.ts';
 import { prepareWorker, type WorkerSource } from './workerd/prepare.ts';
 
 /** The parts of the comparison: who computes, and where. */
 export interface Entrant {
-  readonly engine: 'treeline' | 'onnxruntime-web' | 'onnxruntime';
+  readonly engine: 'treeline' | 'treeline (plain SIMD)' | 'onnxruntime-web' | 'onnxruntime';
   readonly host: 'node' | 'workerd' | 'native';
   readonly forms: readonly Form[];
   /** Null where the engine does not start from nothing in workerd. */
@@ -16,7 +27,7 @@ export interface Entrant {
 }
 
 /** Ports of the benchmark's workers on the loopback address. */
-const PORTS = { empty: 18_401, onnx: 18_402, treeline: 18_403 } as const;
+const PORTS = { empty: 18_401, onnx: 18_402, relaxed: 18_403, plain: 18_404 } as const;
 
 const workers = join(WORKSPACE, 'workerd');
 
@@ -78,8 +89,38 @@ export function nativeEntrant(python: string): Entrant {
   };
 }
 
-/** The peers that are WebAssembly. */
+/** onnxruntime-web. */
 export const webEntrants: readonly Entrant[] = [
   inNode('onnxruntime-web', 'onnx.ts', [ONNX_MODEL], ['ids']),
   inWorkerd('onnxruntime-web', onnxWorker, ['ids']),
 ];
+
+/** The product's module, with relaxed SIMD where `build` says so, in Node and in workerd. */
+export function treelineEntrants(build: keyof typeof TREELINE_MODULES): Entrant[] {
+  const small = existsSync(STATIC_MODEL);
+  const forms: readonly Form[] = small ? ['ids', 'texts', 'static'] : ['ids', 'texts'];
+  const engine = build === 'relaxed' ? 'treeline' : 'treeline (plain SIMD)';
+  const module = TREELINE_MODULES[build];
+  const worker: WorkerSource = {
+    name: `treeline-${build}`,
+    entry: join(HERE, 'workerd/treeline.ts'),
+    module,
+    files: gathered(),
+    port: PORTS[build],
+  };
+  const args = small ? [module, TREELINE_MODEL, STATIC_MODEL] : [module, TREELINE_MODEL];
+  return [inNode(engine, 'treeline.ts', args, forms), inWorkerd(engine, worker, forms)];
+}
+
+/** A folder in which both model files have the names that the worker asks for. */
+function gathered(): string {
+  const folder = join(WORKSPACE, 'treeline');
+  mkdirSync(folder, { recursive: true });
+  const files = { 'large.tlm': TREELINE_MODEL, 'static.tlm': STATIC_MODEL };
+  for (const [name, source] of Object.entries(files)) {
+    const path = join(folder, name);
+    rmSync(path, { force: true });
+    if (existsSync(source)) copyFileSync(source, path);
+  }
+  return folder;
+}

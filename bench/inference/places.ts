@@ -1,7 +1,8 @@
 /** Where the benchmark finds and puts things. */
-import { homedir } from 'node:os';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { modelCacheDirectory } from '../../infra/models/cache.ts';
 
 export const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url));
 export const HERE = join(REPOSITORY, 'bench/inference');
@@ -13,6 +14,20 @@ export const PYTHON_ENVIRONMENT = join(WORKSPACE, 'venv');
 export const WORKERD = join(REPOSITORY, 'node_modules/workerd/bin/workerd');
 export const ONNX_MODULE = join(REPOSITORY, 'node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm');
 
-/** The folder of the float weights and the tokenizer, as the models' fetch script lays them out. */
-export const MODEL_DIRECTORY =
-  process.env['TREELINE_MODEL_DIRECTORY'] ?? join(homedir(), '.cache/treeline/models/all-minilm-l6-v2');
+const MODEL = 'all-minilm-l6-v2';
+
+/** The folder of the float weights, the tokenizer and the product's model file: in the cache, or the named one itself. */
+export const MODEL_DIRECTORY = existsSync(join(modelCacheDirectory(), 'model.safetensors'))
+  ? modelCacheDirectory()
+  : join(modelCacheDirectory(), MODEL);
+
+/** The product's model files. The static one may be absent while it is being made. */
+export const TREELINE_MODEL = join(MODEL_DIRECTORY, `${MODEL}.tlm`);
+export const STATIC_FOLDER = join(REPOSITORY, 'wasm-rust/pkg/static');
+export const STATIC_MODEL = join(STATIC_FOLDER, 'treeline-static-v1.tlm');
+
+/** The product's module, in its two builds. */
+export const TREELINE_MODULES = {
+  relaxed: join(REPOSITORY, 'wasm-rust/pkg/inference/treeline_inference_bg.wasm'),
+  plain: join(REPOSITORY, 'wasm-rust/pkg/inference/treeline_inference_plain_bg.wasm'),
+} as const;

@@ -4,8 +4,8 @@
     python bench/inference/reference.py embeddings  writes the reference embeddings of the 1,000 sentences
     python bench/inference/reference.py compare     times every form of the int8 model, to choose the fastest peer
 
-Needs the packages of requirements.txt. The weights are `model.safetensors` and `tokenizer.json` in the directory
-TREELINE_MODEL_DIRECTORY (default ~/.cache/treeline/models/all-minilm-l6-v2).
+Needs the packages of requirements.txt. The weights are `model.safetensors` and `tokenizer.json` in the folder
+TREELINE_MODEL_DIRECTORY or in its folder all-minilm-l6-v2 (default ~/.cache/treeline/models).
 """
 
 import argparse
@@ -24,9 +24,9 @@ from tokenizers import Tokenizer
 import minilm_graph
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-MODEL_DIRECTORY = Path(
-    os.environ.get("TREELINE_MODEL_DIRECTORY", Path.home() / ".cache/treeline/models/all-minilm-l6-v2")
-)
+MODEL = "all-minilm-l6-v2"
+_CACHE = Path(os.environ.get("TREELINE_MODEL_DIRECTORY", Path.home() / ".cache/treeline/models"))
+MODEL_DIRECTORY = _CACHE if (_CACHE / "model.safetensors").exists() else _CACHE / MODEL
 OUTPUT = REPOSITORY / ".treeline/bench/onnx"
 VECTORS = REPOSITORY / "tests/vectors"
 

@@ -9,7 +9,14 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { coldStart } from './cold-start.ts';
-import { type Entrant, emptyWorker, nativeEntrant, webEntrants, workerCommand } from './contenders.ts';
+import {
+  type Entrant,
+  emptyWorker,
+  nativeEntrant,
+  treelineEntrants,
+  webEntrants,
+  workerCommand,
+} from './contenders.ts';
 import type { Workload } from './engine.ts';
 import { type Entry, measure, type Pace } from './measure.ts';
 import { HERE, MODEL_DIRECTORY, ONNX_MODEL, PYTHON_ENVIRONMENT, WORKERD, WORKSPACE } from './places.ts';
@@ -22,6 +29,7 @@ const HELP = `Usage: npm run bench:inference -- [options]
   --quick         few and short rounds, to see that everything runs
   --no-native     without native ONNX Runtime (needs Python then only to make the ONNX file, once)
   --no-workerd    without workerd
+  --plain         also the product's build for hosts without relaxed SIMD
   --no-cold       without cold start
   --python PATH   a Python that has the packages of bench/inference/requirements.txt
   --output PATH   where the JSON goes (default .treeline/bench/inference.json); the table goes beside it as .md
@@ -36,6 +44,7 @@ const { values: options } = parseArgs({
     native: { type: 'boolean', default: true },
     workerd: { type: 'boolean', default: true },
     cold: { type: 'boolean', default: true },
+    plain: { type: 'boolean', default: false },
     python: { type: 'string' },
     output: { type: 'string', default: join(WORKSPACE, 'inference.json') },
   },
@@ -77,7 +86,8 @@ function say(message: string): void {
 }
 
 function entrants(): Entrant[] {
-  const chosen = webEntrants.filter((entrant) => options.workerd || entrant.host !== 'workerd');
+  const all = [...treelineEntrants('relaxed'), ...(options.plain ? treelineEntrants('plain') : []), ...webEntrants];
+  const chosen = all.filter((entrant) => options.workerd || entrant.host !== 'workerd');
   return options.native ? [...chosen, nativeEntrant(python())] : chosen;
 }
 

@@ -3,7 +3,6 @@
  * `WebAssembly.instantiate` is given the module that the host compiled; everything else is the library's own path.
  */
 
-// @ts-expect-error The host supplies the compiled module under this name.
 import compiled from 'module.wasm';
 import * as onnx from 'onnxruntime-web/wasm';
 import { createOnnxEngine } from '../onnx-engine.ts';
