@@ -132,6 +132,7 @@ fn normalise_row(file: &File, norm: &Norm, row: &mut [f32]) {
 }
 
 /// Puts a row through GELU and tells its new least and greatest value.
+#[inline(never)]
 fn activate(row: &mut [f32]) -> (f32, f32) {
     let (mut least, mut greatest) = (F32x4::splat(f32::MAX), F32x4::splat(f32::MIN));
     for part in row.as_chunks_mut::<4>().0 {

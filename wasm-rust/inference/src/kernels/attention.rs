@@ -12,11 +12,13 @@ const KEYS: usize = 8;
 /// The score of a key that is not there.
 const ABSENT: f32 = -1e30;
 
-/// Room for one head's keys and a few queries' scores. Reused from call to call.
+/// Room for one head's keys and values and a few queries' scores. Reused from call to call.
 #[derive(Default)]
 pub struct Workspace {
-    keys: Vec<f32>,
-    scores: Vec<f32>,
+    /// Eight keys side by side, value by value: what one step of scoring reads lies together.
+    keys: Vec<[[f32; KEYS]; HEAD]>,
+    values: Vec<[f32; HEAD]>,
+    scores: [Vec<f32>; QUERIES],
 }
 
 /// One sequence's queries, keys and values: rows of 3 · `width` floats (all heads' queries, then keys, then values).
@@ -42,67 +44,75 @@ impl Sequence<'_> {
 
 /// Writes each token's mixture of values into its row of `out` (`width` floats a row). Queries come already divided by
 /// the square root of the head's width.
+#[inline(never)]
 pub fn attend(sequence: Sequence, out: &mut [f32], work: &mut Workspace) {
     let tokens = sequence.tokens();
-    let padded = tokens.next_multiple_of(KEYS);
-    work.keys.resize(HEAD * padded, 0.0);
-    work.scores.resize(QUERIES * padded, 0.0);
+    work.reset(tokens);
     for head in 0..sequence.width / HEAD {
-        gather_keys(&sequence, head, padded, &mut work.keys);
+        work.gather(&sequence, head);
         let mut query = 0;
         while query < tokens {
-            let count = (tokens - query).min(QUERIES);
-            let first = query.min(tokens.saturating_sub(QUERIES));
             // The last block begins earlier where it would be short, so that most blocks are full ones.
-            let (first, count) = if tokens >= QUERIES { (first, QUERIES) } else { (query, count) };
-            block(&sequence, head, first, count, padded, work, out);
+            let first = query.min(tokens.saturating_sub(QUERIES));
+            let count = (tokens - first).min(QUERIES);
+            block(&sequence, head, first, count, work, out);
             query = first + count;
         }
     }
 }
 
-fn block(
-    sequence: &Sequence,
-    head: usize,
-    first: usize,
-    count: usize,
-    padded: usize,
-    work: &mut Workspace,
-    out: &mut [f32],
-) {
-    let tokens = sequence.tokens();
-    match count {
-        QUERIES => score::<QUERIES>(sequence, head, first, padded, work),
-        3 => score::<3>(sequence, head, first, padded, work),
-        2 => score::<2>(sequence, head, first, padded, work),
-        _ => score::<1>(sequence, head, first, padded, work),
+impl Workspace {
+    fn reset(&mut self, tokens: usize) {
+        let panels = tokens.div_ceil(KEYS);
+        self.keys.resize(panels, [[0.0; KEYS]; HEAD]);
+        self.values.resize(tokens, [0.0; HEAD]);
+        self.scores.iter_mut().for_each(|scores| scores.resize(panels * KEYS, 0.0));
     }
-    for query in 0..count {
-        let scores = &mut work.scores[query * padded..][..padded];
-        scores[tokens..].fill(ABSENT);
-        let inverse = 1.0 / soften(scores);
-        let target = &mut out[(first + query) * sequence.width + head * HEAD..][..HEAD];
-        mix(sequence, head, &scores[..tokens], inverse, target);
+
+    /// Copies one head's keys and values out of the rows.
+    fn gather(&mut self, sequence: &Sequence, head: usize) {
+        for (token, value) in self.values.iter_mut().enumerate() {
+            value.copy_from_slice(sequence.part(token, 2, head));
+            let panel = &mut self.keys[token / KEYS];
+            for (place, &key) in panel.iter_mut().zip(sequence.part(token, 1, head)) {
+                place[token % KEYS] = key;
+            }
+        }
     }
 }
 
-/// Lays one head's keys out so that neighbouring tokens are neighbouring floats.
-fn gather_keys(sequence: &Sequence, head: usize, padded: usize, keys: &mut [f32]) {
-    for token in 0..sequence.tokens() {
-        for (index, &value) in sequence.part(token, 1, head).iter().enumerate() {
-            keys[index * padded + token] = value;
+fn block(sequence: &Sequence, head: usize, first: usize, count: usize, work: &mut Workspace, out: &mut [f32]) {
+    match count {
+        QUERIES => score::<QUERIES>(sequence, head, first, work),
+        3 => score::<3>(sequence, head, first, work),
+        2 => score::<2>(sequence, head, first, work),
+        _ => score::<1>(sequence, head, first, work),
+    }
+    let tokens = work.values.len();
+    let inverses =
+        std::array::from_fn(|query| if query < count { soften(&mut work.scores[query], tokens) } else { 0.0 });
+    let inverses: [f32; QUERIES] = inverses;
+    let mut target = |query: usize, mixture: [[f32; HEAD]; 2], rows: usize| {
+        for (row, mixture) in mixture.iter().take(rows).enumerate() {
+            let start = (first + query + row) * sequence.width + head * HEAD;
+            out[start..start + HEAD].copy_from_slice(mixture);
         }
+    };
+    for query in (0..count).step_by(2) {
+        let second = (query + 1).min(count - 1);
+        let shares = [&work.scores[query][..tokens], &work.scores[second][..tokens]];
+        let mixture = mix(&work.values, shares, [inverses[query], inverses[second]]);
+        target(query, mixture, second - query + 1);
     }
 }
 
 /// The products of `COUNT` queries with all keys.
 #[inline(always)]
-fn score<const COUNT: usize>(sequence: &Sequence, head: usize, first: usize, padded: usize, work: &mut Workspace) {
+fn score<const COUNT: usize>(sequence: &Sequence, head: usize, first: usize, work: &mut Workspace) {
     let queries: [&[f32; HEAD]; COUNT] = std::array::from_fn(|query| sequence.part(first + query, 0, head));
-    for key in (0..padded).step_by(KEYS) {
+    for (number, panel) in work.keys.iter().enumerate() {
         let mut sums = [[F32x4::splat(0.0); 2]; COUNT];
-        for index in 0..HEAD {
-            let keys: &[f32; KEYS] = work.keys[index * padded + key..].first_chunk().unwrap_or(&[0.0; KEYS]);
+        for (index, keys) in panel.iter().enumerate() {
             let (halves, _) = keys.as_chunks::<4>();
             let (left, right) = (F32x4::load(&halves[0]), F32x4::load(&halves[1]));
             for (sums, query) in sums.iter_mut().zip(&queries) {
@@ -111,16 +121,18 @@ fn score<const COUNT: usize>(sequence: &Sequence, head: usize, first: usize, pad
                 sums[1] = sums[1].add(right.mul(factor));
             }
         }
-        for (query, sums) in sums.into_iter().enumerate() {
-            let (halves, _) = work.scores[query * padded + key..][..KEYS].as_chunks_mut::<4>();
-            sums[0].store(&mut halves[0]);
-            sums[1].store(&mut halves[1]);
+        for (scores, sums) in work.scores.iter_mut().zip(sums) {
+            let (parts, _) = scores[number * KEYS..][..KEYS].as_chunks_mut::<4>();
+            sums[0].store(&mut parts[0]);
+            sums[1].store(&mut parts[1]);
         }
     }
 }
 
-/// Replaces scores by their exponentials relative to the greatest, and returns the sum.
-fn soften(scores: &mut [f32]) -> f32 {
+/// Replaces the scores of `tokens` keys by their exponentials relative to the greatest, and returns what makes their
+/// sum 1.
+fn soften(scores: &mut [f32], tokens: usize) -> f32 {
+    scores[tokens..].fill(ABSENT);
     let (parts, _) = scores.as_chunks_mut::<4>();
     let greatest = parts.iter().fold(F32x4::splat(f32::MIN), |most, part| F32x4::load(part).max(most)).largest();
     let greatest = F32x4::splat(greatest);
@@ -130,23 +142,39 @@ fn soften(scores: &mut [f32]) -> f32 {
         sum = sum.add(power);
         power.store(part);
     }
-    sum.sum()
+    1.0 / sum.sum()
 }
 
-/// The values' average by `shares`, times `factor`.
+/// Two averages of the values, by two queries' shares, each times its factor.
 #[inline(always)]
-fn mix(sequence: &Sequence, head: usize, shares: &[f32], factor: f32, target: &mut [f32]) {
-    let mut sums = [F32x4::splat(0.0); HEAD / 4];
-    for (token, &share) in shares.iter().enumerate() {
-        let share = F32x4::splat(share);
-        let (values, _) = sequence.part(token, 2, head).as_chunks::<4>();
-        for (sum, value) in sums.iter_mut().zip(values) {
-            *sum = sum.add(F32x4::load(value).mul(share));
+fn mix(values: &[[f32; HEAD]], shares: [&[f32]; 2], factors: [f32; 2]) -> [[f32; HEAD]; 2] {
+    let mut mixture = [[0.0; HEAD]; 2];
+    mix_half::<0>(values, shares, factors, &mut mixture);
+    mix_half::<{ HEAD / 2 }>(values, shares, factors, &mut mixture);
+    mixture
+}
+
+/// Half of a head's width at a time: eight sums, which is what fits into registers beside their operands.
+#[inline(always)]
+fn mix_half<const FROM: usize>(
+    values: &[[f32; HEAD]],
+    shares: [&[f32]; 2],
+    factors: [f32; 2],
+    mixture: &mut [[f32; HEAD]; 2],
+) {
+    let mut sums = [[F32x4::splat(0.0); HEAD / 8]; 2];
+    for ((value, &first), &second) in values.iter().zip(shares[0]).zip(shares[1]) {
+        let (parts, _) = value[FROM..FROM + HEAD / 2].as_chunks::<4>();
+        let (first, second) = (F32x4::splat(first), F32x4::splat(second));
+        for (index, part) in parts.iter().enumerate() {
+            let part = F32x4::load(part);
+            sums[0][index] = sums[0][index].add(part.mul(first));
+            sums[1][index] = sums[1][index].add(part.mul(second));
         }
     }
-    let factor = F32x4::splat(factor);
-    for (target, sum) in target.as_chunks_mut::<4>().0.iter_mut().zip(sums) {
-        sum.mul(factor).store(target);
+    for ((mixture, sums), factor) in mixture.iter_mut().zip(sums).zip(factors) {
+        let (parts, _) = mixture[FROM..FROM + HEAD / 2].as_chunks_mut::<4>();
+        parts.iter_mut().zip(sums).for_each(|(part, sum)| sum.mul(F32x4::splat(factor)).store(part));
     }
 }
 

@@ -4,6 +4,7 @@ use super::lanes::F32x4;
 
 /// Replaces a row by (row − mean) / √(variance + epsilon) · scale + shift. All three have the same length, a multiple
 /// of four.
+#[inline(never)]
 pub fn layer(row: &mut [f32], scale: &[f32], shift: &[f32], epsilon: f32) {
     let count = row.len() as f32;
     let (row, _) = row.as_chunks_mut::<4>();

@@ -59,6 +59,7 @@ impl Rows {
     }
 
     /// Stores `row`, whose values lie between `least` and `greatest`, as row number `index`.
+    #[inline(never)]
     pub fn store_between(&mut self, index: usize, row: &[f32], least: f32, greatest: f32) {
         let values = &mut self.values[index * self.width..][..self.width];
         self.grids[index] = write(row, values, least, greatest);
