@@ -9,6 +9,8 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/environment.sh"
 . "$here/debian.sh"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 wanted=${1:-all}
 case $wanted in go | rust | all) ;; *) echo "usage: install.sh [go|rust]" >&2 && exit 2 ;; esac
 
@@ -26,7 +28,8 @@ install_rust() {
   fi
   if ! (find_wasm_opt) 2>/dev/null; then
     say "wasm-opt of binaryen $binaryen_version from npm"
-    npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$toolchains/wasm-tools" "binaryen@$binaryen_version"
+    run_quietly "$log" npm install --no-audit --no-fund --ignore-scripts \
+      --prefix "$toolchains/wasm-tools" "binaryen@$binaryen_version"
     chmod +x "$toolchains/wasm-tools/node_modules/binaryen/bin/wasm-opt"
   fi
   if ! (find_wasm_bindgen) 2>/dev/null; then
@@ -43,10 +46,8 @@ install_wasm_bindgen() {
   say "wasm-bindgen $wasm_bindgen_version from its source (about 5 minutes of CPU time)"
   (
     command -v cargo >/dev/null || find_rust
-    log=$(mktemp)
     run_quietly "$log" cargo install --locked --root "$toolchains/wasm-tools" \
       wasm-bindgen-cli --version "$wasm_bindgen_version"
-    rm -f "$log"
   )
 }
 
