@@ -23,6 +23,8 @@ export interface EdgeOptions {
   readonly variables: EdgeVariables;
   /** Called with each line that it prints. */
   readonly onLine: (line: string) => void;
+  /** Ends the wait for it to become ready. */
+  readonly signal?: AbortSignal;
   /** The address that answers 200 once the edge counts as started; `/v2/health/ready` where not given. */
   readonly readyPath?: string;
   /** The folder of the models' files, for workerd; `.treeline/assets` where not given. Deno reads `MODEL_FOLDER`. */
@@ -107,8 +109,11 @@ async function isReady(address: string): Promise<boolean> {
 /** Starts the edge and answers once it is ready to serve. Throws with its last words where it is not in time. */
 export async function startEdge(options: EdgeOptions): Promise<EdgePart> {
   const last: string[] = [];
+  let broken = false;
   const onLine = (line: string) => {
     options.onLine(line);
+    // wrangler goes on waiting for a change of the sources; we do not.
+    broken ||= line.includes('Build failed with');
     last.push(line);
     if (last.length > lastLinesMax) last.shift();
   };
@@ -131,7 +136,7 @@ export async function startEdge(options: EdgeOptions): Promise<EdgePart> {
   };
   const giveUpAt = Date.now() + readyTimeoutMs;
   while (!(await isReady(url + (options.readyPath ?? '/v2/health/ready')))) {
-    if (gone || Date.now() > giveUpAt) {
+    if (gone || broken || options.signal?.aborted === true || Date.now() > giveUpAt) {
       await stop();
       throw new Error(`The edge did not become ready:\n${last.join('\n')}`);
     }

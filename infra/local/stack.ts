@@ -6,12 +6,14 @@ import { migrate } from '../database/migrate.ts';
 import { ensureModels } from '../models/fetch.ts';
 import { developmentTenant, provision } from './development-tenant.ts';
 import { type EdgeHost, type EdgeVariables, startEdge } from './edge-part.ts';
+import { startForwards } from './forward-part.ts';
 import type { Part } from './part.ts';
 import { stateDirectory } from './paths.ts';
 import { isPortFree } from './ports.ts';
 import { existingPostgres, type PostgresPart, startEmbeddedPostgres, startMachinePostgres } from './postgres-part.ts';
 import { type Progress, silentProgress } from './progress.ts';
 import { describeProcess, readRun, removeRun, stillRuns, stopLeftovers, writeRun } from './run-file.ts';
+import { steps } from './steps.ts';
 import { existingStore, type StorePart, startBridge, startEmbeddedStore, startMachineRedis } from './store-part.ts';
 
 /** What to start. */
@@ -27,6 +29,10 @@ export interface StackOptions {
   /** Services that run already, and what is passed on to the edge; nothing of it where not given. */
   readonly environment?: Readonly<Record<string, string | undefined>>;
   readonly progress?: Progress;
+  /** Further ports that lead to the edge. */
+  readonly forwardedPorts?: readonly number[];
+  /** Ends a start that is under way, after the step that it is at. */
+  readonly signal?: AbortSignal;
 }
 
 /** A running stack. */
@@ -64,24 +70,6 @@ export const passedOn = [
 
 type Environment = NonNullable<StackOptions['environment']>;
 
-/** Runs one step of the start and tells how it went; `detail` says it of the result. */
-async function told<Result>(
-  progress: Progress,
-  title: string,
-  work: () => Promise<Result>,
-  detail: (result: Result) => string = () => '',
-): Promise<Result> {
-  const step = progress.step(title);
-  try {
-    const result = await work();
-    step.done(detail(result));
-    return result;
-  } catch (error) {
-    step.fail(error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error));
-    throw error;
-  }
-}
-
 function startPostgres(options: StackOptions, environment: Environment, directory: string): Promise<PostgresPart> {
   const { DATABASE_URL: url } = environment;
   if (url !== undefined && url !== '') return Promise.resolve(existingPostgres(url));
@@ -96,20 +84,16 @@ function startStore(options: StackOptions, environment: Environment, directory: 
 }
 
 /** Refuses a second run in the same folder, and cleans up after one that was killed. */
-async function claim(directory: string, progress: Progress): Promise<void> {
+async function claim(directory: string, port: number, progress: Progress): Promise<void> {
+  await mkdir(directory, { recursive: true, mode: 0o700 });
   const run = await readRun(directory);
-  if (run === null) return;
-  if (await stillRuns(run.main))
+  if (run !== null && (await stillRuns(run.main)))
     throw new Error(`Treeline runs already at ${run.url} (process ${run.main.pid}). Stop it with: make stop`);
-  const stopped = await stopLeftovers(run);
+  const stopped = run === null ? [] : await stopLeftovers(run);
   if (stopped.length > 0) progress.note(`Ended what an interrupted start had left: ${stopped.join(', ')}.`);
   await removeRun(directory);
-}
-
-async function recordRun(directory: string, url: string, parts: readonly Part[]): Promise<void> {
-  const children = [];
-  for (const { name, pid } of parts) if (pid !== null) children.push(await describeProcess(name, pid));
-  await writeRun(directory, { main: await describeProcess('start', process.pid), children, url });
+  if (!(await isPortFree(port)))
+    throw new Error(`Port ${port} is in use by another program. Choose another one with --port or PORT.`);
 }
 
 /** The edge's variables: where its services are, who calls without a key are, and what the user set. */
@@ -129,81 +113,91 @@ function edgeVariables(
   };
 }
 
+/** The parts that run, and the file that tells of them. */
+class RunningParts {
+  readonly #directory: string;
+  readonly #parts: Part[] = [];
+  #url: string;
+  #stopped: Promise<void> | null = null;
+
+  constructor(directory: string, url: string) {
+    this.#directory = directory;
+    this.#url = url;
+  }
+
+  /** Resolves when one of them has ended by itself. */
+  get failed(): Promise<string> {
+    return Promise.race(this.#parts.map(({ failed }) => failed));
+  }
+
+  async add<Added extends Part>(part: Added): Promise<Added> {
+    this.#parts.push(part);
+    await this.record(false);
+    return part;
+  }
+
+  /** Writes down what runs; `ready` and `url` once the edge answers. */
+  async record(ready: boolean, url: string = this.#url): Promise<void> {
+    this.#url = url;
+    const children = [];
+    for (const { name, pid } of this.#parts) if (pid !== null) children.push(await describeProcess(name, pid));
+    await writeRun(this.#directory, { main: await describeProcess('start', process.pid), children, url, ready });
+  }
+
+  /** Stops all, last started first. A second call waits for the first. */
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stopAll();
+    return this.#stopped;
+  }
+
+  async #stopAll(): Promise<void> {
+    for (const part of [...this.#parts].reverse()) await part.stop();
+    await removeRun(this.#directory);
+  }
+}
+
+async function startParts(options: StackOptions, directory: string, parts: RunningParts): Promise<Stack> {
+  const { host, port, environment = {}, progress = silentProgress, forwardedPorts = [], signal } = options;
+  const step = steps(progress, signal);
+  const start = async <Added extends Part>(title: string, work: () => Promise<Added>): Promise<Added> =>
+    parts.add(await step(title, work, ({ name }) => name));
+  if (options.models !== false) await ensureModels(progress);
+  const postgres = await start('PostgreSQL', () => startPostgres(options, environment, directory));
+  const migrated = (names: string[]) => (names.length === 0 ? 'up to date' : `${names.length} applied`);
+  await step('Migrations', () => migrate(postgres.url), migrated);
+  const store = await start('Store', () => startStore(options, environment, directory));
+  const tenant = await developmentTenant(directory);
+  await step('Development tenant and key', () => provision(postgres.url, tenant));
+  const log = join(directory, 'edge.log');
+  const logStream = createWriteStream(log, { mode: 0o600 });
+  const onLine = (line: string) => void logStream.write(`${line}\n`);
+  const variables = edgeVariables(postgres, store, tenant.tenantId, environment);
+  const edge = await start('Edge', () => startEdge({ host, port, directory, variables, onLine, signal }));
+  if (forwardedPorts.length > 0) await start('Service ports', () => startForwards(forwardedPorts, port));
+  await parts.record(true, edge.url);
+  return {
+    url: edge.url,
+    key: tenant.key,
+    tenantId: tenant.tenantId,
+    databaseUrl: postgres.url,
+    storeUrl: store.url,
+    storeToken: store.token,
+    log,
+    failed: parts.failed,
+    stop: () => parts.stop(),
+  };
+}
+
 /** Starts everything and answers once the edge does. Where a part fails, those before it are stopped again. */
 export async function startStack(options: StackOptions): Promise<Stack> {
-  const { host, port, directory = stateDirectory, environment = {}, progress = silentProgress } = options;
-  const parts: Part[] = [];
-  let stopped: Promise<void> | null = null;
-  const stopAll = async () => {
-    for (const part of [...parts].reverse()) await part.stop();
-    await removeRun(directory);
-  };
-  const stop = () => {
-    stopped ??= stopAll();
-    return stopped;
-  };
-  const add = <Added extends Part>(part: Added): Added => {
-    parts.push(part);
-    return part;
-  };
-  await mkdir(directory, { recursive: true, mode: 0o700 });
-  await claim(directory, progress);
-  if (!(await isPortFree(port)))
-    throw new Error(`Port ${port} is in use by another program. Choose another one with --port or PORT.`);
+  const { port, directory = stateDirectory, progress = silentProgress } = options;
+  await claim(directory, port, progress);
+  const parts = new RunningParts(directory, `http://localhost:${port}`);
+  await parts.record(false);
   try {
-    const url = `http://localhost:${port}`;
-    if (options.models !== false) await ensureModels(progress);
-    const postgres = add(
-      await told(
-        progress,
-        'PostgreSQL',
-        () => startPostgres(options, environment, directory),
-        ({ name }) => name,
-      ),
-    );
-    await recordRun(directory, url, parts);
-    await told(
-      progress,
-      'Migrations',
-      () => migrate(postgres.url),
-      (applied) => (applied.length === 0 ? 'up to date' : `${applied.length} applied`),
-    );
-    const store = add(
-      await told(
-        progress,
-        'Store',
-        () => startStore(options, environment, directory),
-        ({ name }) => name,
-      ),
-    );
-    const tenant = await developmentTenant(directory);
-    await told(progress, 'Development tenant and key', () => provision(postgres.url, tenant));
-    const log = join(directory, 'edge.log');
-    const logStream = createWriteStream(log, { mode: 0o600 });
-    const variables = edgeVariables(postgres, store, tenant.tenantId, environment);
-    const onLine = (line: string) => void logStream.write(`${line}\n`);
-    const edge = add(
-      await told(
-        progress,
-        'Edge',
-        () => startEdge({ host, port, directory, variables, onLine }),
-        ({ name }) => name,
-      ),
-    );
-    await recordRun(directory, edge.url, parts);
-    return {
-      url: edge.url,
-      key: tenant.key,
-      tenantId: tenant.tenantId,
-      databaseUrl: postgres.url,
-      storeUrl: store.url,
-      storeToken: store.token,
-      log,
-      failed: Promise.race(parts.map(({ failed }) => failed)),
-      stop,
-    };
+    return await startParts(options, directory, parts);
   } catch (error) {
-    await stop();
+    await parts.stop();
     throw error;
   }
 }

@@ -5,10 +5,11 @@ import { startStack } from './stack.ts';
 
 process.exitCode = await runCommand({
   name: 'start',
+  script: import.meta.filename,
   what: 'Starts Treeline on this machine with an embedded PostgreSQL and an embedded store.',
   parse: () => parseStart(process.argv.slice(2), process.env),
-  start: ({ host, port, models }, progress) =>
-    startStack({ host, port, models, services: 'embedded', environment: process.env, progress }),
+  start: ({ host, port, models }, progress, signal) =>
+    startStack({ host, port, models, services: 'embedded', environment: process.env, progress, signal }),
 });
 // Connections that a driver still holds open must not keep the process.
 process.exit();

@@ -4,6 +4,7 @@ import { access } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
+import { canInstall, installPackages } from './debian-packages.ts';
 import { never, type Part } from './part.ts';
 import { freePort, loopback } from './ports.ts';
 import { startChild } from './process.ts';
@@ -92,8 +93,9 @@ async function answers(url: string): Promise<boolean> {
   }
 }
 
-/** A `redis-server` of the machine's with nothing on disk, and the REST protocol in front of it. */
+/** A `redis-server` of the machine's (installed where we may) with nothing on disk, behind the REST protocol. */
 export async function startMachineRedis(directory: string): Promise<StorePart & { readonly redisUrl: string }> {
+  if ((await findProgram('redis-server')) === null && (await canInstall())) await installPackages(['redis-server']);
   const program = await findProgram('redis-server');
   if (program === null)
     throw new Error(

