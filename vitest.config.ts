@@ -7,7 +7,13 @@ export default defineConfig({
         test: {
           name: 'unit',
           environment: 'node',
-          include: ['functions/**/*.test.ts', 'infra/**/*.test.ts', 'wasm-go/**/*.test.ts', 'tests/wasm/**/*.test.ts'],
+          include: [
+            'functions/**/*.test.ts',
+            'infra/**/*.test.ts',
+            'wasm-go/**/*.test.ts',
+            'tests/wasm/**/*.test.ts',
+            'tests/runner/**/*.test.ts',
+          ],
         },
       },
       './tests/workerd/vitest.config.ts',

@@ -1,0 +1,138 @@
+/** What `make test` runs, in order: cheap and telling first, what needs the whole product last. */
+import { type CountReader, cargoCounts, goCounts, oneCheck, summaryCounts, vitestCounts } from './counts.ts';
+
+/** One stage: commands that run one after the other until one fails. */
+export interface Stage {
+  readonly name: string;
+  readonly title: string;
+  readonly commands: readonly (readonly string[])[];
+  readonly counts: CountReader;
+  /** Folder of the commands, relative to the project; the project itself where not given. */
+  readonly folder?: string;
+  /** A program without which the stage is left out, except on CI. */
+  readonly needs?: string;
+  /** True where the stage prepares and counts no test unless it fails. */
+  readonly prepares?: true;
+  /** Longest time that one command may take, in seconds. */
+  readonly limitSeconds?: number;
+}
+
+const node = process.execPath;
+const vitest = (...parameters: string[]): string[] => [node, 'node_modules/vitest/vitest.mjs', 'run', ...parameters];
+const onEdge = (host: string, ...command: string[]): string[] => [
+  node,
+  'tests/support/on-edge.ts',
+  '--host',
+  host,
+  '--',
+  ...command,
+];
+
+const hosts = [
+  { host: 'workers', place: 'workerd' },
+  { host: 'supabase', place: 'the Supabase entry under Deno' },
+] as const;
+
+/** The stages. */
+export const stages: readonly Stage[] = [
+  {
+    name: 'prepare',
+    title: 'Python packages of the tests, and the models’ weights',
+    commands: [
+      [node, 'tests/python/environment.ts'],
+      [node, 'infra/models/fetch.ts'],
+    ],
+    counts: oneCheck,
+    prepares: true,
+    limitSeconds: 900,
+  },
+  {
+    name: 'lint',
+    title: 'format and lint of every language',
+    commands: [['npm', 'run', '--silent', 'lint']],
+    counts: oneCheck,
+  },
+  { name: 'types', title: 'strict TypeScript', commands: [['npm', 'run', '--silent', 'types']], counts: oneCheck },
+  {
+    name: 'architecture',
+    title: 'which file may name what',
+    commands: [vitest('--config', 'tests/architecture/vitest.config.ts')],
+    counts: vitestCounts,
+  },
+  {
+    name: 'manifest',
+    title: 'WebAssembly modules are those of their sources',
+    commands: [[node, 'infra/wasm/check.ts', '--if-changed']],
+    counts: oneCheck,
+    limitSeconds: 1_800,
+  },
+  {
+    name: 'unit',
+    title: 'unit tests, also of the built modules',
+    commands: [vitest('--project', 'unit')],
+    counts: vitestCounts,
+  },
+  {
+    name: 'cargo',
+    title: 'Rust, natively',
+    commands: [['cargo', 'test', '--workspace', '--quiet', '--locked']],
+    folder: 'wasm-rust',
+    counts: cargoCounts,
+    needs: 'cargo',
+    limitSeconds: 1_200,
+  },
+  {
+    name: 'go',
+    title: 'Go, natively',
+    commands: [
+      ['go', 'vet', './...'],
+      ['go', 'test', '-json', './...'],
+    ],
+    folder: 'wasm-go',
+    counts: goCounts,
+    needs: 'go',
+  },
+  { name: 'workerd', title: 'inside workerd', commands: [vitest('--project', 'workerd')], counts: vitestCounts },
+  {
+    name: 'quality',
+    title: 'embeddings beside the float model and labelled sentences',
+    commands: [vitest('--config', 'tests/quality/vitest.config.ts')],
+    counts: vitestCounts,
+  },
+  {
+    name: 'database',
+    title: 'pgTAP on PostgreSQL 15',
+    commands: [[node, 'tests/database/run.ts']],
+    counts: summaryCounts,
+  },
+  {
+    name: 'integration',
+    title: 'real and embedded PostgreSQL and Redis',
+    commands: [vitest('--config', 'tests/integration/vitest.config.ts')],
+    counts: vitestCounts,
+  },
+  ...hosts.map(({ host, place }) => ({
+    name: `contract-${host}`,
+    title: `the contract over HTTP, against ${place}`,
+    commands: [onEdge(host, ...vitest('--config', 'tests/contract/vitest.config.ts'))],
+    counts: vitestCounts,
+  })),
+  ...hosts.map(({ host, place }) => ({
+    name: `conformance-${host}`,
+    title: `clients made by others, against ${place}`,
+    commands: [onEdge(host, ...vitest('--config', 'tests/conformance/vitest.config.ts'))],
+    counts: vitestCounts,
+  })),
+  ...hosts.map(({ host, place }) => ({
+    name: `fuzz-${host}`,
+    title: `schemathesis, against ${place}`,
+    commands: [onEdge(host, node, 'tests/fuzz/run.ts')],
+    counts: summaryCounts,
+  })),
+  {
+    name: 'deploy',
+    title: 'bundles for both hosts within their limits, offline',
+    commands: [['npm', 'run', '--silent', 'deploy-dry-run']],
+    counts: oneCheck,
+  },
+];
