@@ -48,7 +48,7 @@ const wranglerEnvironment = {
   CLOUDFLARE_CF_FETCH_ENABLED: 'false',
   WRANGLER_HIDE_BANNER: 'true',
   CI: '1',
-  NO_COLOR: '1',
+  FORCE_COLOR: '0',
 };
 
 /** Where the Supabase entry lies below its server's address. */

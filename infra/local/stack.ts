@@ -85,7 +85,8 @@ function startStore(options: StackOptions, environment: Environment, directory: 
 
 /** Refuses a second run in the same folder, and cleans up after one that was killed. */
 async function claim(directory: string, port: number, progress: Progress): Promise<void> {
-  await mkdir(directory, { recursive: true, mode: 0o700 });
+  // Others may pass through, as the account that PostgreSQL runs as must; they can read no file that is secret.
+  await mkdir(directory, { recursive: true, mode: 0o711 });
   const run = await readRun(directory);
   if (run !== null && (await stillRuns(run.main)))
     throw new Error(`Treeline runs already at ${run.url} (process ${run.main.pid}). Stop it with: make stop`);

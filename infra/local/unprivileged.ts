@@ -43,6 +43,8 @@ function substituteFor(path: string): string {
 
 /** Makes the folder `path`, or its substitute where `account` cannot enter it, owned by `account`; returns which. */
 export async function folderFor(account: Account | null, path: string): Promise<string> {
+  // Apart, because a mode given to a recursive mkdir holds for the folders above as well.
+  await mkdir(dirname(path), { recursive: true });
   await mkdir(path, { recursive: true, mode: 0o700 });
   if (account === null) return path;
   const chosen = (await canEnter(account, dirname(path))) ? path : substituteFor(path);
