@@ -4,6 +4,12 @@
 export function __wbg_reset_state(): void;
 
 /**
+ * Distils the static model from the encoder's model file (as [`quantise_minilm`] makes it). Takes about half a minute.
+ * `progress` is called with the share that is done, from 0 to 1.
+ */
+export function distilStatic(name: string, encoder: Uint8Array, progress?: Function | null): Uint8Array;
+
+/**
  * Quantises all-MiniLM-L6-v2: the bytes of `model.safetensors` and the text of `tokenizer.json` in, the model file out.
  * `progress` is called with the share that is done, from 0 to 1.
  */
@@ -13,6 +19,7 @@ export type InitInput = RequestInfo | URL | Response | BufferSource | WebAssembl
 
 export interface InitOutput {
     readonly memory: WebAssembly.Memory;
+    readonly distilStatic: (a: number, b: number, c: number, d: number, e: number) => [number, number, number, number];
     readonly quantiseMiniLm: (a: number, b: number, c: number, d: number, e: number, f: number, g: number) => [number, number, number, number];
     readonly __wbindgen_exn_store: (a: number) => void;
     readonly __externref_table_alloc: () => number;

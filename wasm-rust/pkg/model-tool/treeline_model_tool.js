@@ -12,6 +12,30 @@ export function __wbg_reset_state () {
 }
 
 /**
+ * Distils the static model from the encoder's model file (as [`quantise_minilm`] makes it). Takes about half a minute.
+ * `progress` is called with the share that is done, from 0 to 1.
+ * @param {string} name
+ * @param {Uint8Array} encoder
+ * @param {Function | null} [progress]
+ * @returns {Uint8Array}
+ */
+export function distilStatic(name, encoder, progress) {
+    const ptr0 = passStringToWasm0(name, wasm.__wbindgen_malloc, wasm.__wbindgen_realloc);
+    const len0 = WASM_VECTOR_LEN;
+    const ptr1 = passArray8ToWasm0(encoder, wasm.__wbindgen_malloc);
+    const len1 = WASM_VECTOR_LEN;
+    let ret;
+    __wbg_call_guard();
+    ret = wasm.distilStatic(ptr0, len0, ptr1, len1, isLikeNone(progress) ? 0 : addToExternrefTable0(progress));
+    if (ret[3]) {
+        throw takeFromExternrefTable0(ret[2]);
+    }
+    var v3 = getArrayU8FromWasm0(ret[0], ret[1]).slice();
+    wasm.__wbindgen_free(ret[0], ret[1] * 1, 1);
+    return v3;
+}
+
+/**
  * Quantises all-MiniLM-L6-v2: the bytes of `model.safetensors` and the text of `tokenizer.json` in, the model file out.
  * `progress` is called with the share that is done, from 0 to 1.
  * @param {string} name
