@@ -33,22 +33,21 @@ export interface CacheStatistics {
 }
 
 const none: readonly number[] = [];
+const encoder = new TextEncoder();
 
 /**
  * The index of a bounded cache (least recently used, with a time to live per entry), computed by `dist/cache.wasm`.
  * Values stay with the caller, in an array of its own under the slot numbers that the index hands out.
  *
- * Keys are ASCII strings or bytes, at most 64 bytes, and compared whole: hash what is longer.
+ * Keys are bytes, or text for its UTF-8 bytes; at most 64, and compared whole. Hash what is longer.
  */
 export class CacheIndex {
   readonly #exports: CacheExports;
-  readonly #keyBytesMax: number;
   // Kept, since both a view and its buffer cost far more to make than the call; made again when the memory has grown.
   #key: Uint8Array;
 
   private constructor(exports: CacheExports) {
     this.#exports = exports;
-    this.#keyBytesMax = exports.keyBytesMax();
     this.#key = keyView(exports);
   }
 
@@ -109,30 +108,21 @@ export class CacheIndex {
     return Array.from(new Int32Array(this.#exports.memory.buffer, this.#exports.evictedAddress(), count));
   }
 
-  /** Copies the key into the instance and returns its length. */
+  /** Copies the key into the instance and returns its length in bytes. */
   #writeKey(key: string | Uint8Array): number {
-    const length = key.length;
-    if (length > this.#keyBytesMax) {
-      throw new RangeError(`a cache key has at most ${this.#keyBytesMax} bytes, this one ${length}`);
-    }
     if (this.#key.buffer !== this.#exports.memory.buffer) this.#key = keyView(this.#exports);
-    if (typeof key === 'string') writeAscii(this.#key, key);
-    else this.#key.set(key);
-    return length;
+    if (typeof key === 'string') {
+      // For a key of 64 characters this measured faster than a loop over them.
+      const { read, written } = encoder.encodeInto(key, this.#key);
+      if (read === key.length) return written;
+    } else if (key.length <= this.#key.length) {
+      this.#key.set(key);
+      return key.length;
+    }
+    throw new RangeError(`a cache key has at most ${this.#key.length} bytes, and this one is longer`);
   }
 }
 
 function keyView(exports: CacheExports): Uint8Array {
   return new Uint8Array(exports.memory.buffer, exports.keyAddress(), exports.keyBytesMax());
-}
-
-/** A loop over characters: for keys this short it measured faster than `TextEncoder.encodeInto`. */
-function writeAscii(target: Uint8Array, text: string): void {
-  let all = 0;
-  for (let at = 0; at < text.length; at++) {
-    const code = text.charCodeAt(at);
-    all |= code;
-    target[at] = code;
-  }
-  if (all > 127) throw new RangeError('a cache key given as a string must be ASCII; pass its bytes instead');
 }

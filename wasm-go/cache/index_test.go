@@ -110,6 +110,31 @@ func TestAKeyThatIsTooLongIsNeitherStoredNorFound(t *testing.T) {
 	}
 }
 
+func TestKeysThatDifferInOneByteAreDifferentKeys(t *testing.T) {
+	for length := 1; length <= KeyBytesMax; length++ {
+		index := newIndex(t, KeyBytesMax+1, 100)
+		key := make([]byte, length)
+		slots := map[int32]bool{index.Insert(key, 1, 1000, 0): true}
+		for at := range key {
+			key[at] = 1
+			slots[index.Insert(key, 1, 1000, 0)] = true
+			key[at] = 0
+		}
+		if len(slots) != length+1 {
+			t.Errorf("%d keys of %d bytes share slots", length+1, length)
+		}
+		// Whatever they hash to, the bytes tell them apart.
+		one := &entry{keyLength: int32(length)}
+		for at := range key {
+			key[at] = 1
+			if equalKey(one, key) {
+				t.Errorf("byte %d of %d is not compared", at, length)
+			}
+			key[at] = 0
+		}
+	}
+}
+
 func TestAHeldKeyKeepsItsSlotHoweverMuchIsEvictedForIt(t *testing.T) {
 	index := newIndex(t, 4, 100)
 	slot := index.Insert([]byte("a"), 10, 5, 0)
@@ -183,7 +208,8 @@ func compareWithTwin(t *testing.T, entriesMax int, weightMax int64, seed uint64,
 	twin := &twin{entriesMax: entriesMax, weightMax: weightMax, slots: map[string]int32{}}
 	now := int64(1_000)
 	for at := 0; at+4 <= len(operations); at += 4 {
-		kind, key := operations[at]%8, fmt.Appendf(nil, "key-%d", operations[at+1]%24)
+		number := int(operations[at+1] % 24)
+		kind, key := operations[at]%8, fmt.Appendf(nil, "key-%0*d", 1+number%4*19, number)
 		a, b := int64(operations[at+2]), int64(operations[at+3])
 		now += b % 4
 		switch kind {

@@ -65,11 +65,18 @@ func (index *Index) unlinkChain(slot int32) {
 
 func (index *Index) bucket(hash uint64) int { return int(hash & uint64(len(index.buckets)-1)) }
 
+// equalKey compares eight bytes at a time, then what is left.
 func equalKey(entry *entry, key []byte) bool {
 	if int(entry.keyLength) != len(key) {
 		return false
 	}
 	stored := entry.key[:len(key)]
+	for len(key) >= 8 {
+		if word(stored) != word(key) {
+			return false
+		}
+		stored, key = stored[8:], key[8:]
+	}
 	for i := range key {
 		if stored[i] != key[i] {
 			return false
