@@ -4,6 +4,7 @@
  */
 import { parseStart } from './command-line.ts';
 import { runCommand } from './run-command.ts';
+import { checkSettings, loadEnvironmentFile } from './settings.ts';
 import { startStack } from './stack.ts';
 
 /** `POST :8086/infer`, `GET :8090/api/v1/tracing/trace`, `GET :8091/metrics`. */
@@ -13,7 +14,11 @@ process.exitCode = await runCommand({
   name: 'start-all',
   script: import.meta.filename,
   what: "Starts Treeline with this machine's PostgreSQL and Redis, and with a port for each service.",
-  parse: () => parseStart(process.argv.slice(2), process.env),
+  parse() {
+    loadEnvironmentFile();
+    checkSettings(process.env);
+    return parseStart(process.argv.slice(2), process.env);
+  },
   start: ({ host, port, models }, progress, signal) =>
     startStack({
       host,

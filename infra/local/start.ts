@@ -1,13 +1,18 @@
 /** `npm run start`: the edge with embedded PostgreSQL and store, on a machine that has no more than Node and pip. */
 import { parseStart } from './command-line.ts';
 import { runCommand } from './run-command.ts';
+import { checkSettings, loadEnvironmentFile } from './settings.ts';
 import { startStack } from './stack.ts';
 
 process.exitCode = await runCommand({
   name: 'start',
   script: import.meta.filename,
   what: 'Starts Treeline on this machine with an embedded PostgreSQL and an embedded store.',
-  parse: () => parseStart(process.argv.slice(2), process.env),
+  parse() {
+    loadEnvironmentFile();
+    checkSettings(process.env);
+    return parseStart(process.argv.slice(2), process.env);
+  },
   start: ({ host, port, models }, progress, signal) =>
     startStack({ host, port, models, services: 'embedded', environment: process.env, progress, signal }),
 });
