@@ -116,7 +116,8 @@ export function gatewayRoutes(services: GatewayServices) {
     steps.request.setAttributes({ 'gen_ai.operation.name': 'chat', 'gen_ai.request.model': request.model });
     const answer = await steps.run('upstream', (span) =>
       passChat(
-        { upstreams, apiKey: upstream.apiKey, clock, metrics, fetch },
+        // Called as a method of another object, workerd's fetch refuses ("Illegal invocation").
+        { upstreams, apiKey: upstream.apiKey, clock, metrics, fetch: (input, init) => fetch(input, init) },
         { body, traceparent: traceparentOf(span), signal: context.req.raw.signal },
       ),
     );
