@@ -39,7 +39,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     version: '1',
     kind: 'static',
     dimensions: 128,
-    tokensMax: 8_192,
+    tokensMax: 512,
     createdAt,
     source: { kind: 'bundle' },
     aliases: [],
