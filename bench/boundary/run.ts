@@ -4,8 +4,8 @@
  *   node bench/boundary/run.ts                        in Node
  *   deno run --allow-read --allow-sys bench/boundary/run.ts   in Deno
  *
- * Each case runs for several rounds; the fastest round stands for it, since whatever else the machine does can only
- * slow a round down. CPU time is the process's own in that round, garbage collection and compilation included.
+ * Each case runs for several rounds; the one that took the least CPU time stands for it, since whatever else the
+ * machine does can only slow a round down. CPU time is the process's own in that round, garbage collection and compilation included.
  */
 import process from 'node:process';
 import { type Case, cases } from './cases.ts';
@@ -36,7 +36,7 @@ function measure(measured: Case): Cost & { calls: number } {
   // Also warms up: the engine has compiled the loop by the time that a round takes long enough.
   for (let cost = round(measured, calls); cost.wallNs * calls < roundMs * 1e6; cost = round(measured, calls))
     calls *= 2;
-  const costs = Array.from({ length: rounds }, () => round(measured, calls)).sort((a, b) => a.wallNs - b.wallNs);
+  const costs = Array.from({ length: rounds }, () => round(measured, calls)).sort((a, b) => a.cpuNs - b.cpuNs);
   const [best] = costs;
   if (best === undefined) throw new Error('no round was run');
   return { ...best, calls };
