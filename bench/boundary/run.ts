@@ -1,11 +1,11 @@
 /**
  * What it costs to cross from JavaScript into WebAssembly and back, in nanoseconds a call.
  *
- *   node bench/boundary/run.ts                        in Node
- *   deno run --allow-read --allow-sys bench/boundary/run.ts   in Deno
+ *   node bench/boundary/run.ts
+ *   deno run --allow-read --allow-sys bench/boundary/run.ts
  *
- * Each case runs for several rounds; the one that took the least CPU time stands for it, since whatever else the
- * machine does can only slow a round down. CPU time is the process's own in that round, garbage collection and compilation included.
+ * Each case runs for several rounds. The one that took the least CPU time stands for it: whatever else the machine does
+ * can only slow a round down. CPU time is the process's own, with its garbage collection and compilation.
  */
 import process from 'node:process';
 import { type Case, cases } from './cases.ts';
