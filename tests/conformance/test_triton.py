@@ -9,8 +9,9 @@ MODEL = "all-minilm-l6-v2"
 HELLO_WORLD = [-0.03448, 0.03102, 0.00673, 0.02611]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def headers(key):
+    # A new one each time: the client writes the length of its last binary request into the dictionary that it is given.
     return {"authorization": f"Bearer {key}"}
 
 
