@@ -13,6 +13,7 @@ export default defineConfig({
             'wasm-go/**/*.test.ts',
             'tests/wasm/**/*.test.ts',
             'tests/runner/**/*.test.ts',
+            'tests/quality/**/*.test.ts',
           ],
         },
       },
