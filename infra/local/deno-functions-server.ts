@@ -57,6 +57,8 @@ listen(
     const handler = handlers.get(nameOf(url.pathname) ?? '');
     if (handler === undefined)
       return Response.json({ code: 'NOT_FOUND', message: 'There is no such function.' }, { status: 404 });
+    // No `Request` can be made with this method.
+    if (request.method === 'TRACE') return new Response(null, { status: 405 });
     return handler(inner(request, url));
   },
 );

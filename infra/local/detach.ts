@@ -4,7 +4,7 @@ import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { developmentTenant } from './development-tenant.ts';
-import { stateDirectory, stateFolder } from './paths.ts';
+import { makeStateDirectory, stateDirectory } from './paths.ts';
 import { readRun } from './run-file.ts';
 
 const pollMs = 100;
@@ -13,7 +13,7 @@ const startTimeoutMs = 30 * 60_000;
 
 /** Starts `script` and answers once its stack is ready. Throws with all that it printed where it ends before. */
 export async function startDetached(script: string, parameters: readonly string[]) {
-  await stateFolder();
+  await makeStateDirectory();
   const log = join(stateDirectory, 'start.log');
   const file = await open(log, 'w', 0o600);
   const child = spawn(process.execPath, [script, ...parameters], {

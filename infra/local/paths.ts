@@ -7,14 +7,14 @@ import { fileURLToPath } from 'node:url';
 export const projectDirectory = fileURLToPath(new URL('../..', import.meta.url));
 
 /** What a local run keeps between starts: data, keys, logs, process ids. Ignored by git. */
-export const stateDirectory = join(projectDirectory, '.treeline');
+export const stateDirectory = process.env.TREELINE_STATE_DIRECTORY || join(projectDirectory, '.treeline');
 
-/** Static files that the edge serves to itself: model weights. */
-export const assetsDirectory = join(stateDirectory, 'assets');
+/** Static files that the edge serves to itself: model weights. Always in the checkout, where `wrangler.toml` says. */
+export const assetsDirectory = join(projectDirectory, '.treeline', 'assets');
 
-/** Makes the folder of `parts` under the state directory, readable by its owner alone, and returns its path. */
-export async function stateFolder(...parts: string[]): Promise<string> {
-  const path = join(stateDirectory, ...parts);
-  await mkdir(path, { recursive: true });
-  return path;
+/** Makes the state directory, which others may pass through but not look into, and returns its path. */
+export async function makeStateDirectory(directory: string = stateDirectory): Promise<string> {
+  // The account that PostgreSQL runs as, where we are root, has to pass. What is secret has a mode of its own.
+  await mkdir(directory, { recursive: true, mode: 0o711 });
+  return directory;
 }

@@ -1,6 +1,5 @@
 /** Everything that a local run consists of, started in order and stopped in the opposite one. */
 import { createWriteStream } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { migrate } from '../database/migrate.ts';
 import { ensureModels } from '../models/fetch.ts';
@@ -8,7 +7,7 @@ import { developmentTenant, provision } from './development-tenant.ts';
 import { type EdgeHost, type EdgeVariables, startEdge } from './edge-part.ts';
 import { startForwards } from './forward-part.ts';
 import type { Part } from './part.ts';
-import { stateDirectory } from './paths.ts';
+import { makeStateDirectory, stateDirectory } from './paths.ts';
 import { isPortFree } from './ports.ts';
 import { existingPostgres, type PostgresPart, startEmbeddedPostgres, startMachinePostgres } from './postgres-part.ts';
 import { type Progress, silentProgress } from './progress.ts';
@@ -86,8 +85,7 @@ function startStore(options: StackOptions, environment: Environment, directory: 
 
 /** Refuses a second run in the same folder, and cleans up after one that was killed. */
 async function claim(directory: string, port: number, progress: Progress): Promise<void> {
-  // Others may pass through, as the account that PostgreSQL runs as must; they can read no file that is secret.
-  await mkdir(directory, { recursive: true, mode: 0o711 });
+  await makeStateDirectory(directory);
   const run = await readRun(directory);
   if (run !== null && (await stillRuns(run.main)))
     throw new Error(`Treeline runs already at ${run.url} (process ${run.main.pid}). Stop it with: make stop`);

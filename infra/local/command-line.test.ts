@@ -1,0 +1,32 @@
+import { expect, it } from 'vitest';
+import { parseStart, startHelp, UsageError } from './command-line.ts';
+
+it('starts the edge in workerd on port 8787 where nobody says otherwise', () => {
+  const expected = { help: false, host: 'workers', port: 8787, models: true, detach: false };
+  expect(parseStart([], {})).toEqual(expected);
+  expect(parseStart([], { PORT: '', EDGE_HOST: '' })).toEqual(expected);
+});
+
+it('takes a flag before a variable, and a variable before the default', () => {
+  expect(parseStart(['--port', '9000'], { PORT: '9001' }).port).toBe(9000);
+  expect(parseStart([], { PORT: '9001' }).port).toBe(9001);
+  expect(parseStart([], { EDGE_HOST: 'supabase' })).toMatchObject({ host: 'supabase', port: 54321 });
+  expect(parseStart(['--host', 'workers'], { EDGE_HOST: 'supabase' }).host).toBe('workers');
+});
+
+it.each([
+  [['--port', '0'], 'A port is a number from 1 to 65535, not "0".'],
+  [['--port', '65536'], 'A port is a number from 1 to 65535, not "65536".'],
+  [['--port', '80a'], 'A port is a number from 1 to 65535, not "80a".'],
+  [['--host', 'vercel'], 'The host is workers or supabase, not "vercel".'],
+  [['--prot', '1'], "Unknown option '--prot'"],
+  [['extra'], "Unexpected argument 'extra'"],
+])('refuses %j', (parameters, text) => {
+  expect(() => parseStart(parameters, {})).toThrow(UsageError);
+  expect(() => parseStart(parameters, {})).toThrow(text);
+});
+
+it('names every flag in its help', () => {
+  const help = startHelp('start', 'Starts.');
+  for (const flag of ['--port', '--host', '--no-models', '--detach', '--help']) expect(help).toContain(flag);
+});
