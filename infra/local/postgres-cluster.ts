@@ -42,7 +42,8 @@ const pollMs = 50;
 const logLinesMax = 20;
 const connectionsMax = 50;
 const database = 'postgres';
-const superuser = 'treeline';
+// Not a name of ours: a role called like the schema would find unqualified names that it does not find elsewhere.
+const superuser = 'postgres';
 
 interface Place {
   readonly account: Account | null;

@@ -35,7 +35,7 @@ async function start(binaries: PostgresBinaries, directory: string, name: string
 
 /** The PostgreSQL that npm brought, with its data under `directory`. */
 export async function startEmbeddedPostgres(directory: string): Promise<PostgresPart> {
-  return start(await embeddedBinaries(), join(directory, 'postgres'), 'PostgreSQL 18 (embedded)');
+  return start(await embeddedBinaries(), join(directory, 'database'), 'PostgreSQL 18 (embedded)');
 }
 
 /**
@@ -52,5 +52,5 @@ export async function startMachinePostgres(directory: string): Promise<PostgresP
     throw new Error(
       'PostgreSQL is not installed. Debian and Ubuntu: apt-get install postgresql; macOS: brew install postgresql.',
     );
-  return start(binaries, join(directory, 'postgres-machine'), "PostgreSQL (this machine's)");
+  return start(binaries, join(directory, 'database-machine'), "PostgreSQL (this machine's)");
 }

@@ -4,7 +4,6 @@
  */
 import { createHash } from 'node:crypto';
 import { chown, cp, mkdir, readFile, rename, rm, stat } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
 
 /** An account of this machine. */
@@ -35,10 +34,13 @@ async function canEnter(account: Account, path: string): Promise<boolean> {
   return parent === path || canEnter(account, parent);
 }
 
+/** Where root keeps what another account must reach: not in the shared temporary folder, and there after a restart. */
+const substitutes = '/var/lib/treeline';
+
 /** A folder outside the checkout that stands for `path`: the same one each time. */
 function substituteFor(path: string): string {
   const name = createHash('sha256').update(path).digest('hex').slice(0, 16);
-  return join(tmpdir(), `treeline-${name}-${basename(path)}`);
+  return join(substitutes, `${basename(path)}-${name}`);
 }
 
 /** Makes the folder `path`, or its substitute where `account` cannot enter it, owned by `account`; returns which. */
@@ -48,6 +50,7 @@ export async function folderFor(account: Account | null, path: string): Promise<
   await mkdir(path, { recursive: true, mode: 0o700 });
   if (account === null) return path;
   const chosen = (await canEnter(account, dirname(path))) ? path : substituteFor(path);
+  await mkdir(dirname(chosen), { recursive: true });
   await mkdir(chosen, { recursive: true, mode: 0o700 });
   await chown(chosen, account.uid, account.gid);
   return chosen;
@@ -60,6 +63,7 @@ export async function readableFolderFor(account: Account | null, path: string): 
   const there = await stat(copy).catch(() => null);
   if (there !== null) return copy;
   const partial = `${copy}.${process.pid}.partial`;
+  await mkdir(dirname(copy), { recursive: true });
   await cp(path, partial, { recursive: true, verbatimSymlinks: true });
   await rename(partial, copy).catch(() => rm(partial, { recursive: true }));
   return copy;

@@ -55,14 +55,19 @@ async function provision(url: string): Promise<void> {
   await client.end();
 }
 
-/** Starts a new server: the one of npm where no other is given. */
-export async function startDatabase(binaries?: PostgresBinaries): Promise<TestDatabase> {
+/** Starts a new server: the one of npm where no other is given; empty where it is not to be migrated. */
+export async function startDatabase(
+  binaries?: PostgresBinaries,
+  { migrated = true }: { migrated?: boolean } = {},
+): Promise<TestDatabase> {
   const directory = await mkdtemp(join(tmpdir(), 'treeline-integration-'));
   const options = { binaries: binaries ?? (await embeddedBinaries()), directory, durable: false };
   let cluster: Cluster | null = await startCluster(options);
   const { url, port } = cluster;
-  await migrate(url);
-  await provision(url);
+  if (migrated) {
+    await migrate(url);
+    await provision(url);
+  }
   const stop = async () => {
     await cluster?.stop();
     cluster = null;

@@ -128,9 +128,9 @@ it(
     const start = run('start.ts', ['--port', String(port)]);
     await untilReady(start);
     const { key } = JSON.parse(await readFile(join(directory, 'development.json'), 'utf8'));
-    const password = await readFile(join(directory, 'postgres', 'password'), 'utf8');
+    const password = await readFile(join(directory, 'database', 'password'), 'utf8');
     const token = await readFile(join(directory, 'store-token'), 'utf8');
-    for (const name of ['development.json', 'store-token', 'edge.env', 'edge.log', 'run.json', 'postgres/password']) {
+    for (const name of ['development.json', 'store-token', 'edge.env', 'edge.log', 'run.json', 'database/password']) {
       expect({ name, mode: (await stat(join(directory, name))).mode & 0o777 }).toEqual({ name, mode: 0o600 });
     }
     await embed(`http://localhost:${port}`, { authorization: `Bearer ${key}` });
