@@ -1,6 +1,7 @@
 /** The result as tables in Markdown. */
 import type { Form } from './engine.ts';
 import type { Cost } from './measure.ts';
+import type { Size } from './sizes.ts';
 
 export interface Row {
   readonly engine: string;
@@ -9,7 +10,7 @@ export interface Row {
   readonly workload: string;
   readonly cost: Cost;
   /** Most memory that the process ever held, all workloads together. */
-  readonly peakBytes?: number | null;
+  readonly peakBytes: number | null;
 }
 
 export interface ColdRow {
@@ -19,19 +20,24 @@ export interface ColdRow {
 }
 
 export interface Report {
+  readonly machine: string;
   readonly rows: readonly Row[];
   readonly cold: readonly ColdRow[];
+  readonly sizes: readonly Size[];
 }
 
 /** All tables. */
 export function markdown(report: Report): string {
-  return `${[costs(report), coldTable(report)].filter((table) => table !== '').join('\n')}\n`;
+  const parts = [`Machine: ${report.machine}\n`, costs(report), ratios(report), cold(report), sizes(report)];
+  return parts.filter((part) => part !== '').join('\n');
 }
 
 const table = (head: readonly string[], rows: readonly (readonly string[])[]): string =>
-  [head, head.map((_, index) => (index === 0 ? '---' : '---:')), ...rows]
-    .map((row) => `| ${row.join(' | ')} |\n`)
-    .join('');
+  rows.length === 0
+    ? ''
+    : [head, head.map((_, index) => (index < 2 ? '---' : '---:')), ...rows]
+        .map((row) => `| ${row.join(' | ')} |\n`)
+        .join('');
 
 const milliseconds = (value: number | null): string => {
   if (value === null) return '–';
@@ -48,7 +54,7 @@ const FORMS: Readonly<Record<Form, string>> = {
 
 function costs({ rows }: Report): string {
   return table(
-    ['input', 'engine', 'wall, median', 'wall, least', 'CPU, mean', 'WebAssembly memory', 'peak of the process'],
+    ['input', 'engine', 'wall, median', 'wall, least', 'CPU, mean', 'WebAssembly memory', 'process, peak'],
     rows.map((row) => [
       `${row.workload}, ${FORMS[row.form]}`,
       `${row.engine}, ${row.host}`,
@@ -56,21 +62,58 @@ function costs({ rows }: Report): string {
       milliseconds(row.cost.wallMsLeast),
       milliseconds(row.cost.cpuMs),
       row.cost.memoryBytes === 0 ? '–' : megabytes(row.cost.memoryBytes),
-      megabytes(row.peakBytes ?? null),
+      megabytes(row.peakBytes),
     ]),
   );
 }
 
-function coldTable({ cold }: Report): string {
-  if (cold.length === 0) return '';
-  const empty = cold.find((row) => row.engine === 'empty')?.firstAnswerMs ?? 0;
+/** How many times faster than onnxruntime-web on the same host, and slower than native ONNX Runtime. */
+function ratios({ rows }: Report): string {
+  const ids = rows.filter((row) => row.form === 'ids');
+  const find = (workload: string, engine: string, host: string) =>
+    ids.find((row) => row.workload === workload && row.engine === engine && row.host === host)?.cost;
+  const own = ids.filter((row) => row.engine.startsWith('treeline'));
   return table(
-    ['first answer of a fresh workerd', 'from process start', 'less an empty worker', 'peak of the process'],
-    cold.map((row) => [
+    ['input', 'engine', 'onnxruntime-web / ours', 'ours / native ONNX Runtime'],
+    own.map(({ workload, engine, host, cost }) => [
+      workload,
+      `${engine}, ${host}`,
+      ratio(find(workload, 'onnxruntime-web', host), cost),
+      ratio(cost, find(workload, 'onnxruntime', 'native')),
+    ]),
+  );
+}
+
+/** By wall time and by processor time: they differ where the machine has other work. */
+function ratio(above: Cost | undefined, below: Cost | undefined): string {
+  if (above === undefined || below === undefined) return '–';
+  const wall = (above.wallMs / below.wallMs).toFixed(2);
+  return above.cpuMs === null || below.cpuMs === null
+    ? wall
+    : `${wall} (CPU ${(above.cpuMs / below.cpuMs).toFixed(2)})`;
+}
+
+function cold({ cold: rows }: Report): string {
+  const empty = rows.find((row) => row.engine === 'empty')?.firstAnswerMs ?? 0;
+  return table(
+    ['first answer of a fresh workerd', 'host', 'from process start', 'less an empty worker', 'process, peak'],
+    rows.map((row) => [
       row.engine,
+      'workerd',
       milliseconds(row.firstAnswerMs),
       row.engine === 'empty' ? '–' : milliseconds(row.firstAnswerMs - empty),
       megabytes(row.peakBytes),
     ]),
+  );
+}
+
+function sizes({ sizes: rows }: Report): string {
+  const kilobytes = (bytes: number): string => `${(bytes / 1000).toFixed(0)} kB`;
+  return table(
+    ['file', '', 'raw', 'gzip'],
+    rows.map(({ what, raw, gzip }) => {
+      const [engine = '', file = ''] = what.split(', ');
+      return [engine, file, kilobytes(raw), kilobytes(gzip)];
+    }),
   );
 }

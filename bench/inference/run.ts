@@ -18,10 +18,12 @@ import {
   workerCommand,
 } from './contenders.ts';
 import type { Workload } from './engine.ts';
+import { machine } from './machine.ts';
 import { type Entry, measure, type Pace } from './measure.ts';
 import { HERE, MODEL_DIRECTORY, ONNX_MODEL, PYTHON_ENVIRONMENT, WORKERD, WORKSPACE } from './places.ts';
 import { peakBytes } from './process.ts';
 import { type ColdRow, markdown, type Report, type Row } from './report.ts';
+import { sizes } from './sizes.ts';
 
 const HELP = `Usage: npm run bench:inference -- [options]
 
@@ -110,7 +112,7 @@ async function measureAll(chosen: readonly Entrant[], workloads: readonly Worklo
       for (const [index, { entrant, form }] of entries.entries()) {
         const cost = costs[index];
         if (cost === undefined) continue;
-        rows.push({ engine: entrant.engine, host: entrant.host, form, workload: workload.name, cost });
+        rows.push({ engine: entrant.engine, host: entrant.host, form, workload: workload.name, cost, peakBytes: null });
       }
     }
     const peaks = new Map(started.map(({ entrant, contender }) => [entrant, peakBytes(contender.pid)]));
@@ -150,7 +152,7 @@ async function main(): Promise<void> {
   const rows = await measureAll(chosen, workloads);
   const [first] = workloads;
   const cold = options.cold && options.workerd && first !== undefined ? await measureCold(chosen, first) : [];
-  const report: Report = { rows, cold };
+  const report: Report = { machine: machine(), rows, cold, sizes: sizes() };
   writeFileSync(options.output, `${JSON.stringify(report, null, 1)}\n`);
   const table = markdown(report);
   writeFileSync(options.output.replace(/(\.json)?$/, '.md'), table);
