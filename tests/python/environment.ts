@@ -6,8 +6,8 @@ import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { projectDirectory } from '../../infra/local/paths.ts';
 import { ensureDebianFile } from '../../infra/local/debian-packages.ts';
+import { projectDirectory } from '../../infra/local/paths.ts';
 
 const folder = join(projectDirectory, '.venv');
 const requirements = join(projectDirectory, 'tests/python/requirements.txt');
