@@ -16,6 +16,7 @@ export interface Row {
 export interface ColdRow {
   readonly engine: string;
   readonly firstAnswerMs: number;
+  readonly cpuMs: number | null;
   readonly peakBytes: number | null;
 }
 
@@ -96,12 +97,13 @@ function ratio(above: Cost | undefined, below: Cost | undefined): string {
 function cold({ cold: rows }: Report): string {
   const empty = rows.find((row) => row.engine === 'empty')?.firstAnswerMs ?? 0;
   return table(
-    ['first answer of a fresh workerd', 'host', 'from process start', 'less an empty worker', 'process, peak'],
+    ['first answer of a fresh workerd', 'host', 'from process start', 'less an empty worker', 'CPU', 'process, peak'],
     rows.map((row) => [
       row.engine,
       'workerd',
       milliseconds(row.firstAnswerMs),
       row.engine === 'empty' ? '–' : milliseconds(row.firstAnswerMs - empty),
+      milliseconds(row.cpuMs),
       megabytes(row.peakBytes),
     ]),
   );
