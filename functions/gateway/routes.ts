@@ -29,6 +29,9 @@ const chatRequest = z
     example: { model: 'any', messages: [{ role: 'user', content: 'Say hello' }] },
   });
 
+/** OpenAPI 3.1 has no schema for a stream of events: tools take one for the text as a whole, or for each event. */
+const eventStream = z.unknown().openapi({ description: 'Server-sent events, one chunk each; the last is [DONE].' });
+
 const modelSchema = z
   .object({ id: z.string(), object: z.literal('model'), created: z.int(), owned_by: z.string() })
   .openapi('Model');
@@ -102,7 +105,7 @@ export function gatewayRoutes(services: GatewayServices) {
     responses: {
       200: {
         description: 'The upstream’s answer: one object, or server-sent events where stream is true',
-        content: { 'application/json': { schema: z.looseObject({}) }, 'text/event-stream': { schema: z.string() } },
+        content: { 'application/json': { schema: z.looseObject({}) }, 'text/event-stream': { schema: eventStream } },
       },
       ...failures('openai', 404, 502, 504),
     },

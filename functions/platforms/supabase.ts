@@ -72,11 +72,15 @@ const background = {
   },
 };
 
+/** The method that no `Request` may have (Fetch standard), so that one that came with it cannot be passed on. */
+const refuseTrace = (): Response => new Response(null, { status: 405, headers: { allow: 'GET, HEAD, POST, OPTIONS' } });
+
 /** Serves the function `name`, whose addresses begin with `/name`. */
 export function serve(name: string): void {
   const configuration = parseConfiguration({ DATABASE_URL: Deno.env.get('SUPABASE_DB_URL'), ...Deno.env.toObject() });
   const app = createApp(createPlatform(configuration), configuration);
   Deno.serve((request) => {
+    if (request.method === 'TRACE') return refuseTrace();
     const address = new URL(request.url);
     const prefix = `/${name}`;
     if (address.pathname === prefix || address.pathname.startsWith(`${prefix}/`)) {

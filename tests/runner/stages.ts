@@ -126,7 +126,7 @@ export const stages: readonly Stage[] = [
   ...hosts.map(({ host, place }) => ({
     name: `fuzz-${host}`,
     title: `schemathesis, against ${place}`,
-    commands: [onEdge(host, node, 'tests/fuzz/run.ts')],
+    commands: [[node, 'tests/support/on-edge.ts', '--host', host, '--any-model', '--', node, 'tests/fuzz/run.ts']],
     counts: summaryCounts,
   })),
   {

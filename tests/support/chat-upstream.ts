@@ -7,7 +7,7 @@ const usage = { prompt_tokens: 4, completion_tokens: 3, total_tokens: 7 };
 export function startChatUpstream(port: number): Promise<TestServer> {
   return startHttpServer(async (_request, body, response) => {
     const { messages, model, stream } = JSON.parse(body.toString());
-    const content = `echo: ${messages.at(-1).content}`;
+    const content = `echo: ${String(messages.at(-1).content)}`;
     const head = { id: 'chatcmpl-1', created: 1, model };
     if (stream !== true) {
       const message = { role: 'assistant', content, refusal: null };

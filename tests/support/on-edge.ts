@@ -1,6 +1,7 @@
 /**
  * Runs a command while the product runs: `node tests/support/on-edge.ts --host workers|supabase -- command …`. The
  * command finds the product through `TREELINE_*` variables, which `runningEdge` reads. Exits as the command does.
+ * `--any-model` passes every chat model's name on to the upstream, where else two are listed.
  */
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
@@ -29,7 +30,10 @@ function run(command: readonly string[], environment: Record<string, string>): P
   });
 }
 
-const { values, positionals } = parseArgs({ options: { host: { type: 'string' } }, allowPositionals: true });
+const { values, positionals } = parseArgs({
+  options: { host: { type: 'string' }, 'any-model': { type: 'boolean', default: false } },
+  allowPositionals: true,
+});
 const host = hostOf(values.host);
 const upstreamPort = await freePort();
 const stack = await startStack({
@@ -39,7 +43,7 @@ const stack = await startStack({
   environment: {
     UPSTREAM_BASE_URL: `http://127.0.0.1:${upstreamPort}/v1`,
     UPSTREAM_API_KEY: 'key-of-the-deployment',
-    UPSTREAM_MODELS: 'test-chat,test-other',
+    UPSTREAM_MODELS: values['any-model'] ? '' : 'test-chat,test-other',
   },
 });
 try {
