@@ -2,7 +2,7 @@
 import { createWriteStream } from 'node:fs';
 import { join } from 'node:path';
 import { migrate } from '../database/migrate.ts';
-import { ensureModels } from '../models/fetch.ts';
+import { ensureModels, modelFolders } from '../models/fetch.ts';
 import { developmentTenant, provision } from './development-tenant.ts';
 import { type EdgeHost, type EdgeVariables, startEdge } from './edge-part.ts';
 import { startForwards } from './forward-part.ts';
@@ -161,7 +161,7 @@ async function startParts(options: StackOptions, directory: string, parts: Runni
   const step = steps(progress, signal);
   const start = async <Added extends Part>(title: string, work: () => Promise<Added>): Promise<Added> =>
     parts.add(await step(title, work, ({ name }) => name));
-  if (options.models !== false) await ensureModels(progress);
+  if (options.models !== false) await ensureModels(progress, modelFolders(), signal);
   const postgres = await start('PostgreSQL', () => startPostgres(options, environment, directory));
   const migrated = (names: string[]) => (names.length === 0 ? 'up to date' : `${names.length} applied`);
   await step('Migrations', () => migrate(postgres.url), migrated);

@@ -1,10 +1,10 @@
 /** The steps of a start: told as they begin and end, and not begun once the start was given up. */
-import type { Progress } from './progress.ts';
+import type { Progress, Step } from './progress.ts';
 
-/** Runs one step; `detail` says how it went. */
+/** Runs one step, which may tell how far it is; `detail` says how it went. */
 export type RunStep = <Result>(
   title: string,
-  work: () => Promise<Result>,
+  work: (step: Step) => Promise<Result>,
   detail?: (result: Result) => string,
 ) => Promise<Result>;
 
@@ -19,7 +19,7 @@ export function steps(progress: Progress, signal: AbortSignal | undefined): RunS
     if (signal?.aborted === true) throw new Interrupted('The start was given up.');
     const step = progress.step(title);
     try {
-      const result = await work();
+      const result = await work(step);
       step.done(detail(result));
       return result;
     } catch (error) {

