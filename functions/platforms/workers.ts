@@ -1,25 +1,22 @@
 /** Cloudflare Workers: the entry, and all that the product knows of this host. */
-import { DurableObject } from 'cloudflare:workers';
 import cacheModule from '../../wasm-go/dist/cache.wasm';
 import routingModule from '../../wasm-go/dist/routing.wasm';
 import inferenceModule from '../../wasm-rust/pkg/inference/treeline_inference_bg.wasm';
 import staticModelBytes from '../../wasm-rust/pkg/static/treeline-static-v1.tlm';
 import { createApp } from '../app.ts';
 import { type Configuration, parseConfiguration } from '../configuration.ts';
-import type { ObjectStore, Platform, Singletons, WasmModules } from '../ports.ts';
+import type { ObjectStore, Platform, WasmModules } from '../ports.ts';
 import { createSupabaseIdentity } from './identity-supabase.ts';
 import { createUpstashStore } from './redis-upstash.ts';
+import { durableSingletons, type SingletonNamespace } from './singletons-durable.ts';
 import { createSql } from './sql-select.ts';
 import { unconfiguredSql } from './sql-unconfigured.ts';
 import { systemClock, systemLog, systemRandom } from './system.ts';
 
+export { Singleton } from './singletons-durable.ts';
+
 interface Bucket {
   get(name: string): Promise<{ body: ReadableStream<Uint8Array> } | null>;
-}
-
-interface SingletonStub {
-  read(): Promise<{ state: string | null; version: number }>;
-  replace(version: number, state: string): Promise<boolean>;
 }
 
 /** Bindings of `wrangler.toml`; plain variables and secrets are read through `parseConfiguration`. */
@@ -28,42 +25,11 @@ interface Bindings extends Record<string, unknown> {
   /** Weights in R2, where they are not static assets. */
   readonly MODELS?: Bucket;
   readonly HYPERDRIVE?: { readonly connectionString: string };
-  readonly SINGLETON: { getByName(name: string): SingletonStub };
+  readonly SINGLETON: SingletonNamespace;
 }
 
 interface ExecutionContext {
   waitUntil(work: Promise<unknown>): void;
-}
-
-/** Times that a change is made anew because another one came first. */
-const changeAttemptsMax = 32;
-
-/** The state behind one name. A durable object runs one method at a time, which makes `replace` a compare-and-set. */
-export class Singleton extends DurableObject {
-  async read(): Promise<{ state: string | null; version: number }> {
-    return (await this.ctx.storage.get<{ state: string; version: number }>('state')) ?? { state: null, version: 0 };
-  }
-
-  async replace(version: number, state: string): Promise<boolean> {
-    const current = await this.read();
-    if (current.version !== version) return false;
-    await this.ctx.storage.put('state', { state, version: version + 1 });
-    return true;
-  }
-}
-
-function durableSingletons(bindings: Bindings): Singletons {
-  return {
-    async update<State, Result>(name: string, change: (state: State | null) => { state: State; result: Result }) {
-      const stub = bindings.SINGLETON.getByName(name);
-      for (let attempt = 0; attempt < changeAttemptsMax; attempt += 1) {
-        const { state, version } = await stub.read();
-        const changed = change(state === null ? null : (JSON.parse(state) as State));
-        if (await stub.replace(version, JSON.stringify(changed.state))) return changed.result;
-      }
-      throw new Error(`The state ${name} is too busy: ${changeAttemptsMax} changes came first.`);
-    },
-  };
 }
 
 /** Weights from R2 where it is bound, else from the static assets. */
@@ -100,7 +66,7 @@ function createPlatform(bindings: Bindings, configuration: Configuration): Platf
     sharedStore: redis === null ? null : createUpstashStore(redis),
     objects: objectStore(bindings),
     wasm,
-    singletons: durableSingletons(bindings),
+    singletons: durableSingletons(bindings.SINGLETON),
     identity: supabase === null ? null : createSupabaseIdentity(supabase),
     staticModel: async () => new Uint8Array(staticModelBytes),
   };

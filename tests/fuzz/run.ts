@@ -4,7 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
-import { projectDirectory } from '../../infra/local/paths.ts';
+import { projectDirectory, stateDirectory } from '../../infra/local/paths.ts';
 import { runningEdge } from '../contract/edge.ts';
 import { startChatUpstream } from '../support/chat-upstream.ts';
 
@@ -39,7 +39,14 @@ const parameters = [
 function run(): Promise<{ exitCode: number; output: string }> {
   const program = join(projectDirectory, '.venv/bin/schemathesis');
   const environment = { ...process.env, PYTHONDONTWRITEBYTECODE: '1' };
-  const child = spawn(program, parameters, { stdio: ['ignore', 'pipe', 'pipe'], env: environment, timeout: limitMs });
+  // It keeps notes of its own in the folder that it runs in.
+  const cwd = join(stateDirectory, 'test');
+  const child = spawn(program, parameters, {
+    cwd,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: environment,
+    timeout: limitMs,
+  });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (text: string) => {
