@@ -228,3 +228,26 @@ it(
   },
   startTimeoutMs,
 );
+
+it.each([
+  { how: 'once, which stops in order', times: 1 },
+  { how: 'twice, which kills', times: 2 },
+])(
+  'leaves nothing where it is interrupted in the middle of the start: $how',
+  async ({ times }) => {
+    const port = await freePort();
+    const start = run('start.ts', ['--port', String(port)]);
+    await expect.poll(() => start.output(), { timeout: startTimeoutMs }).toContain('✓ Development tenant');
+    await expect.poll(processes).not.toEqual([]);
+    const pids = await processes();
+    for (let time = 0; time < times; time += 1) {
+      start.child.kill('SIGINT');
+      await new Promise((resolve) => setTimeout(resolve, 300));
+    }
+    expect(await start.ended).toBe(130);
+    expect(start.output()).not.toContain('Treeline answers at');
+    await expect.poll(() => pids.filter(isAlive), { timeout: stopTimeoutMs }).toEqual([]);
+    await expect(fetch(`http://127.0.0.1:${port}/`)).rejects.toThrow();
+  },
+  startTimeoutMs,
+);
