@@ -3,8 +3,11 @@ declare module 'cloudflare:workers' {
   export class DurableObject {
     protected readonly ctx: {
       readonly storage: {
-        get<Value>(key: string): Promise<Value | undefined>;
-        put<Value>(key: string, value: Value): Promise<void>;
+        /** Synchronous, for objects that are kept in SQLite. */
+        readonly kv: {
+          get<Value>(key: string): Value | undefined;
+          put<Value>(key: string, value: Value): void;
+        };
       };
     };
   }

@@ -18,16 +18,23 @@ export interface SingletonNamespace {
  */
 const changeAttemptsMax = 256;
 
-/** The state behind one name. A durable object runs one method at a time, which makes `replace` a compare-and-set. */
+interface StoredState {
+  readonly state: string;
+  readonly version: number;
+}
+
+/**
+ * The state behind one name. Storage is read and written without a wait between, so that nothing comes between the
+ * comparison in `replace` and its write.
+ */
 export class Singleton extends DurableObject {
-  async read(): Promise<{ state: string | null; version: number }> {
-    return (await this.ctx.storage.get<{ state: string; version: number }>('state')) ?? { state: null, version: 0 };
+  read(): { state: string | null; version: number } {
+    return this.ctx.storage.kv.get<StoredState>('state') ?? { state: null, version: 0 };
   }
 
-  async replace(version: number, state: string): Promise<boolean> {
-    const current = await this.read();
-    if (current.version !== version) return false;
-    await this.ctx.storage.put('state', { state, version: version + 1 });
+  replace(version: number, state: string): boolean {
+    if (this.read().version !== version) return false;
+    this.ctx.storage.kv.put('state', { state, version: version + 1 });
     return true;
   }
 }

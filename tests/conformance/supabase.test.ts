@@ -1,6 +1,10 @@
 /** Supabase's own client. */
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { createClient, FunctionsHttpError } from '@supabase/supabase-js';
 import { expect, test } from 'vitest';
+import { projectDirectory } from '../../infra/local/paths.ts';
 import { model, runningEdge } from '../contract/edge.ts';
 
 const { host, url, key } = runningEdge();
@@ -41,3 +45,17 @@ test('a wrong key is refused', async () => {
   const { error } = await wrong.functions.invoke('treeline/v1/models', { method: 'GET' });
   expect((error as FunctionsHttpError).context.status).toBe(401);
 });
+
+test.runIf(host === 'supabase')(
+  'the same from Deno',
+  async () => {
+    const deno = join(projectDirectory, 'node_modules/.bin/deno');
+    const script = join(projectDirectory, 'tests/conformance/supabase-deno.ts');
+    const parameters = ['run', '-A', '--no-remote', '--cached-only', '--node-modules-dir=manual', script, root, key];
+    const { stdout } = await promisify(execFile)(deno, parameters, { cwd: projectDirectory, timeout: 60_000 });
+    const { runtime, failed, embedding } = JSON.parse(stdout);
+    expect([runtime, failed, embedding.length]).toEqual(['deno', false, 384]);
+    expect(embedding[0]).toBeCloseTo(-0.03448, 1);
+  },
+  60_000,
+);
