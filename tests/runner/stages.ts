@@ -69,7 +69,7 @@ export const stages: readonly Stage[] = [
   {
     name: 'unit',
     title: 'unit tests, also of the built modules',
-    commands: [vitest('--project', 'unit')],
+    commands: [vitest('--project', 'unit', '--exclude', 'tests/quality/**')],
     counts: vitestCounts,
   },
   {
@@ -96,7 +96,7 @@ export const stages: readonly Stage[] = [
   {
     name: 'quality',
     title: 'embeddings beside the float model and labelled sentences',
-    commands: [vitest('--config', 'tests/quality/vitest.config.ts')],
+    commands: [vitest('--project', 'unit', 'tests/quality')],
     counts: vitestCounts,
   },
   {
