@@ -14,6 +14,7 @@ export default defineConfig({
             'tests/wasm/**/*.test.ts',
             'tests/runner/**/*.test.ts',
             'tests/quality/**/*.test.ts',
+            'bench/**/*.test.ts',
           ],
         },
       },

@@ -44,14 +44,18 @@ interface Tally {
   embedding: readonly number[];
 }
 
+/** A clock in milliseconds that never goes back. */
+export type Now = () => number;
+
 /** The cost of each entry, in the entries' order. `progress` is told each round's number. */
 export async function measure(
   entries: readonly Entry[],
   pace: Pace,
   progress: (round: number) => void,
+  now: Now = () => performance.now(),
 ): Promise<Cost[]> {
   const tallies: Tally[] = [];
-  for (const entry of entries) tallies.push(await calibrate(entry, pace));
+  for (const entry of entries) tallies.push(await calibrate(entry, pace, now));
   for (let round = 0; round < pace.rounds; round++) {
     progress(round);
     // Each round starts with another entry: none always runs on a machine that the one before has warmed.
@@ -59,35 +63,35 @@ export async function measure(
       const index = (turn + round) % entries.length;
       const entry = entries[index];
       const tally = tallies[index];
-      if (entry !== undefined && tally !== undefined) await block(entry, tally);
+      if (entry !== undefined && tally !== undefined) await block(entry, tally, now);
     }
   }
   return tallies.map(cost);
 }
 
 /** Runs ever longer blocks until warm, and says how many iterations make a block. */
-async function calibrate({ contender, workload, form }: Entry, pace: Pace): Promise<Tally> {
-  const started = performance.now();
+async function calibrate({ contender, workload, form }: Entry, pace: Pace, now: Now): Promise<Tally> {
+  const started = now();
   let iterations = 1;
   for (;;) {
-    const blockStarted = performance.now();
+    const blockStarted = now();
     await contender.order({ workload, form, iterations });
-    const tookMs = performance.now() - blockStarted;
+    const tookMs = now() - blockStarted;
     if (tookMs < pace.blockMs / 2) iterations *= 2;
-    else if (performance.now() - started >= pace.warmUpMs) break;
+    else if (now() - started >= pace.warmUpMs) break;
     else iterations = Math.max(1, Math.round((iterations * pace.blockMs) / tookMs));
   }
   return { iterations, wall: [], cpuMs: 0, cpuKnown: true, memoryBytes: 0, embedding: [] };
 }
 
-async function block({ contender, workload, form }: Entry, tally: Tally): Promise<void> {
-  const emptyStarted = performance.now();
+async function block({ contender, workload, form }: Entry, tally: Tally, now: Now): Promise<void> {
+  const emptyStarted = now();
   await contender.order({ workload, form, iterations: 0 });
-  const emptyMs = performance.now() - emptyStarted;
+  const emptyMs = now() - emptyStarted;
   const cpuBefore = processorMs(contender.pid);
-  const started = performance.now();
+  const started = now();
   const outcome = await contender.order({ workload, form, iterations: tally.iterations });
-  tally.wall.push((performance.now() - started - emptyMs) / tally.iterations);
+  tally.wall.push((now() - started - emptyMs) / tally.iterations);
   const cpuAfter = processorMs(contender.pid);
   if (cpuBefore === null || cpuAfter === null) tally.cpuKnown = false;
   else tally.cpuMs += cpuAfter - cpuBefore;

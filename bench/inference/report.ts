@@ -22,6 +22,8 @@ export interface ColdRow {
 
 export interface Report {
   readonly machine: string;
+  /** The least cosine between two engines' embeddings of one input. */
+  readonly agreement: number;
   readonly rows: readonly Row[];
   readonly cold: readonly ColdRow[];
   readonly sizes: readonly Size[];
@@ -29,7 +31,8 @@ export interface Report {
 
 /** All tables. */
 export function markdown(report: Report): string {
-  const parts = [`Machine: ${report.machine}\n`, costs(report), ratios(report), cold(report), sizes(report)];
+  const agreement = `Engines agree: the least cosine between their embeddings is ${report.agreement.toFixed(4)}.\n`;
+  const parts = [`Machine: ${report.machine}\n`, agreement, costs(report), ratios(report), cold(report), sizes(report)];
   return parts.filter((part) => part !== '').join('\n');
 }
 

@@ -8,6 +8,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { leastAgreement } from './agreement.ts';
 import { coldStart } from './cold-start.ts';
 import {
   type Entrant,
@@ -150,9 +151,10 @@ async function main(): Promise<void> {
   const workloads = JSON.parse(readFileSync(join(HERE, 'workloads.json'), 'utf8')) as Workload[];
   const chosen = entrants();
   const rows = await measureAll(chosen, workloads);
+  const agreement = leastAgreement(rows);
   const [first] = workloads;
   const cold = options.cold && options.workerd && first !== undefined ? await measureCold(chosen, first) : [];
-  const report: Report = { machine: machine(), rows, cold, sizes: sizes() };
+  const report: Report = { machine: machine(), agreement, rows, cold, sizes: sizes() };
   writeFileSync(options.output, `${JSON.stringify(report, null, 1)}\n`);
   const table = markdown(report);
   writeFileSync(options.output.replace(/(\.json)?$/, '.md'), table);
