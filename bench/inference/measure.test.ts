@@ -33,8 +33,9 @@ test('what an order costs by itself is not counted to its iterations', async () 
 
 test('contenders take turns, and each round begins with another', async () => {
   const log: string[] = [];
+  const clock = { ms: 0 };
   const entries = ['a', 'b'].map((name) => ({
-    contender: contender(name, 0.2, 0, log),
+    contender: contender(name, 0.2, 0, clock, log),
     workload,
     form: 'ids' as const,
   }));
