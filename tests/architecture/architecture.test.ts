@@ -7,7 +7,7 @@ const under = (...folders: string[]): SourceFile[] =>
 const except = (from: SourceFile[], pattern: RegExp): SourceFile[] => from.filter(({ path }) => !pattern.test(path));
 
 /** Everything that runs at the edge, or inside its modules. */
-const product = under('functions/', 'supabase/functions/', 'wasm-go/', 'wasm-rust/');
+const product = except(under('functions/', 'supabase/functions/', 'wasm-go/', 'wasm-rust/'), /\.md$/);
 
 test.each<[string, RegExp, RegExp]>([
   [
