@@ -19,7 +19,7 @@ test.each<[string, RegExp, RegExp]>([
   [
     'wasm-bindgen and js-sys',
     /wasm_bindgen|js_sys|web_sys/,
-    /^wasm-rust\/(\w|-)+-wasm\/|^wasm-rust\/(build\.sh|README\.md|\S*Cargo\.toml)$|^functions\/inference\/inference-module\.ts$/,
+    /^wasm-rust\/(\w|-)+-wasm\/|^wasm-rust\/(build\.sh|\S*Cargo\.toml)$|^functions\/inference\/inference-module\.ts$/,
   ],
   ['Go’s exports to WebAssembly', /\/\/go:wasm/, /^wasm-go\/(cmd|tools)\//],
   [
