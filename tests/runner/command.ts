@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { createWriteStream, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { modelCacheDirectory } from '../../infra/models/cache.ts';
 
 /** How a command ended. */
 export interface Ended {
@@ -19,6 +20,8 @@ const projectBin = join(process.cwd(), 'node_modules/.bin');
 const environment: NodeJS.ProcessEnv = {
   ...process.env,
   PATH: [projectBin, process.env.PATH ?? ''].join(delimiter),
+  // Tests of the real weights read them where the stage before has put them.
+  TREELINE_MODEL_DIRECTORY: modelCacheDirectory(),
   NO_COLOR: '1',
   FORCE_COLOR: '0',
   WRANGLER_SEND_METRICS: 'false',
