@@ -44,6 +44,8 @@ export interface Stack {
   readonly databaseUrl: string;
   readonly storeUrl: string;
   readonly storeToken: string;
+  /** Where a real Redis is behind the store, its own address. */
+  readonly redisUrl?: string;
   /** The file with everything that the edge printed. */
   readonly log: string;
   /** Resolves, with what happened, when a part has ended by itself. */
@@ -182,6 +184,7 @@ async function startParts(options: StackOptions, directory: string, parts: Runni
     databaseUrl: postgres.url,
     storeUrl: store.url,
     storeToken: store.token,
+    redisUrl: store.redisUrl,
     log,
     failed: parts.failed,
     stop: () => parts.stop(),

@@ -18,6 +18,8 @@ import { startRestServer } from './store/rest-server.ts';
 export interface StorePart extends Part {
   readonly url: string;
   readonly token: string;
+  /** Where a real Redis is behind it, its own address. */
+  readonly redisUrl?: string;
 }
 
 /** What the embedded store may take of this machine's memory. */
@@ -94,7 +96,7 @@ async function answers(url: string): Promise<boolean> {
 }
 
 /** A `redis-server` of the machine's (installed where we may) with nothing on disk, behind the REST protocol. */
-export async function startMachineRedis(directory: string): Promise<StorePart & { readonly redisUrl: string }> {
+export async function startMachineRedis(directory: string): Promise<StorePart> {
   if ((await findProgram('redis-server')) === null && (await canInstall())) await installPackages(['redis-server']);
   const program = await findProgram('redis-server');
   if (program === null)

@@ -11,6 +11,8 @@ import { type WebSocket, WebSocketServer } from 'ws';
 export interface NeonProxy {
   /** `host:port` on loopback. */
   readonly origin: string;
+  /** What it has served so far. */
+  served(): { queries: number; webSockets: number };
   close(): Promise<void>;
 }
 
@@ -100,12 +102,15 @@ export function startNeonProxy(databaseUrl: string): Promise<NeonProxy> {
   const { hostname, port } = new URL(databaseUrl);
   const pool = new pg.Pool({ connectionString: databaseUrl, max: 8 });
   pool.on('error', () => undefined);
+  const served = { queries: 0, webSockets: 0 };
   const server = createServer((request, response) => {
+    served.queries += 1;
     if (request.method === 'POST' && request.url?.startsWith('/sql')) void answerSql(pool, request, response);
     else response.writeHead(404).end();
   });
   const webSockets = new WebSocketServer({ server });
   webSockets.on('connection', (webSocket, request) => {
+    served.webSockets += 1;
     const address = new URL(request.url ?? '/', 'http://localhost').searchParams.get('address');
     if (address !== `${hostname}:${port}`) webSocket.close(1008, 'address not allowed');
     else relay(webSocket, hostname, Number(port));
@@ -121,7 +126,7 @@ export function startNeonProxy(databaseUrl: string): Promise<NeonProxy> {
     server.listen(0, '127.0.0.1', () => {
       const address = server.address();
       const bound = typeof address === 'object' && address !== null ? address.port : 0;
-      resolve({ origin: `127.0.0.1:${bound}`, close });
+      resolve({ origin: `127.0.0.1:${bound}`, served: () => ({ ...served }), close });
     });
   });
 }

@@ -34,7 +34,7 @@ async function startReal(): Promise<RunningStore> {
   return {
     restUrl: part.url,
     token: part.token,
-    redisUrl: part.redisUrl,
+    redisUrl: part.redisUrl ?? '',
     async close() {
       await part.stop();
       await rm(directory, { recursive: true });
