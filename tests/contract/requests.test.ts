@@ -70,17 +70,36 @@ test('an unknown address is a 404 in the words of its neighbourhood', async () =
   });
 });
 
-test('a method that an address does not take is a 404 or a 405, never an answer', async () => {
-  for (const [method, path] of [
-    ['GET', '/v1/embeddings'],
-    ['DELETE', '/v1/models'],
-    ['PUT', '/infer'],
-    ['PATCH', '/metrics'],
-  ] as const) {
-    const response = await client.call(path, { method });
-    await response.body?.cancel();
-    expect([404, 405]).toContain(response.status);
-  }
+test.each([
+  ['GET', '/v1/embeddings', 'POST'],
+  ['DELETE', '/v1/models', 'GET'],
+  ['PUT', '/infer', 'POST'],
+  ['PATCH', '/metrics', 'GET'],
+  ['GET', `/v2/models/${model}/infer`, 'POST'],
+])('%s %s is a 405 that names what the address takes', async (method, path, allowed) => {
+  const { status, headers, body } = await client.json(path, { method });
+  expect([status, headers.get('allow'), code(body)]).toEqual([405, allowed, 'method_not_allowed']);
+});
+
+test('a page of any origin may call, and may read what the headers tell', async () => {
+  const origin = 'https://page.example';
+  const preflight = await client.call('/v1/embeddings', {
+    method: 'OPTIONS',
+    key: null,
+    headers: {
+      origin,
+      'access-control-request-method': 'POST',
+      'access-control-request-headers': 'authorization,content-type',
+    },
+  });
+  expect(preflight.status).toBe(204);
+  expect(preflight.headers.get('access-control-allow-origin')).toBe('*');
+  expect(preflight.headers.get('access-control-allow-headers')).toContain('authorization');
+  const answer = await client.call('/v1/models', { headers: { origin } });
+  await answer.body?.cancel();
+  expect(answer.headers.get('access-control-allow-origin')).toBe('*');
+  expect(answer.headers.get('access-control-expose-headers')?.toLowerCase()).toContain('cache-status');
+  expect(answer.headers.get('access-control-allow-credentials')).toBeNull();
 });
 
 test('HEAD is GET without its body', async () => {

@@ -41,6 +41,7 @@ export const stages: readonly Stage[] = [
     commands: [
       [node, 'tests/python/environment.ts'],
       [node, 'infra/models/fetch.ts'],
+      [node, 'tests/runner/weights.ts'],
     ],
     counts: oneCheck,
     prepares: true,
