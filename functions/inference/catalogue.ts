@@ -38,7 +38,7 @@ export const catalogue: readonly CatalogueEntry[] = [
     name: 'treeline-static-v1',
     version: '1',
     kind: 'static',
-    dimensions: 128,
+    dimensions: 256,
     tokensMax: 512,
     createdAt,
     source: { kind: 'bundle' },
