@@ -14,7 +14,8 @@ const binary = /\.(wasm|tlm|f16|u16|png|svg|jsonl)$/;
 
 /** All tracked files, and those that are about to be, but for generated ones and data. */
 export function trackedFiles(): SourceFile[] {
-  const parameters = ['ls-files', '--cached', '--others', '--exclude-standard'];
+  // A clone that belongs to another user, as on CI, is read all the same.
+  const parameters = ['-c', 'safe.directory=*', 'ls-files', '--cached', '--others', '--exclude-standard'];
   const paths = execFileSync('git', parameters, { encoding: 'utf8', maxBuffer: 16 * 1_048_576 }).split('\n');
   const sources = paths.filter((path) => path !== '' && !generated.test(path) && !binary.test(path));
   return sources.flatMap((path) => {
