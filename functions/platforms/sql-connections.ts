@@ -74,15 +74,17 @@ export async function within<Result>(
   }
 }
 
-/** Everything a transaction starts with, in one message: constants and numbers of ours, so there is nothing to bind. */
-function opening({ statementTimeoutMs }: SqlLimits): string {
-  const idleMs = statementTimeoutMs * idleTimeouts;
-  return [
-    'begin',
-    'set local role treeline_edge',
-    `set local statement_timeout = ${Math.ceil(statementTimeoutMs)}`,
-    `set local idle_in_transaction_session_timeout = ${Math.ceil(idleMs)}`,
-  ].join('; ');
+/** What a transaction is set to before anything else, all for its own time only, in one statement. */
+export const settingsText = `select
+  set_config('role', 'treeline_edge', true),
+  set_config('treeline.tenant_id', $1, true),
+  set_config('statement_timeout', $2, true),
+  set_config('idle_in_transaction_session_timeout', $3, true)`;
+
+/** The values of `settingsText`; a transaction without a tenant sees no rows at all. */
+export function settingsValues(tenantId: string | null, { statementTimeoutMs }: SqlLimits): string[] {
+  const milliseconds = Math.ceil(statementTimeoutMs);
+  return [tenantId ?? '', String(milliseconds), String(milliseconds * idleTimeouts)];
 }
 
 /** Makes the port out of `acquire`, which opens a connection or takes one from a pool. */
@@ -100,9 +102,9 @@ export function sqlOverConnections(
     }
   }
 
-  /** One transaction. `start` may bind it to a tenant before `work` sees it. */
+  /** One transaction, bound to `tenantId`. */
   async function transact<Result>(
-    start: (run: SqlConnection['query']) => Promise<unknown>,
+    tenantId: string | null,
     work: (run: SqlConnection['query']) => Promise<Result>,
   ): Promise<Result> {
     const connection = await open();
@@ -118,8 +120,9 @@ export function sqlOverConnections(
       }
     };
     try {
-      await run(opening(limits));
-      await start(run);
+      // Not both in one message: what stands between (a pooler, Hyperdrive) follows transactions by their statements.
+      await run('begin');
+      await run(settingsText, settingsValues(tenantId, limits));
       const result = await work(run);
       await commit(run);
       return result;
@@ -135,19 +138,16 @@ export function sqlOverConnections(
   return {
     asTenant<Result>(tenantId: string, work: (transaction: SqlTransaction) => Promise<Result>): Promise<Result> {
       checkTenantId(tenantId);
-      return transact(
-        (run) => run("select set_config('treeline.tenant_id', $1, true)", [tenantId]),
-        (run) =>
-          work({
-            async query<Row extends SqlRow>(text: string, parameters: readonly unknown[] = []): Promise<Row[]> {
-              return (await run(text, parameters)).rows as Row[];
-            },
-          }),
+      return transact(tenantId, (run) =>
+        work({
+          async query<Row extends SqlRow>(text: string, parameters: readonly unknown[] = []): Promise<Row[]> {
+            return (await run(text, parameters)).rows as Row[];
+          },
+        }),
       );
     },
     async query<Row extends SqlRow>(text: string, parameters: readonly unknown[] = []): Promise<Row[]> {
-      const nothing = async () => undefined;
-      return (await transact(nothing, (run) => run(text, parameters))).rows as Row[];
+      return (await transact(null, (run) => run(text, parameters))).rows as Row[];
     },
   };
 }

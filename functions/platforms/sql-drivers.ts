@@ -13,8 +13,7 @@ interface DriverResult {
 
 interface DriverClient {
   connect(): Promise<unknown>;
-  // Several statements in one text give one result each.
-  query(text: string, parameters?: unknown[]): Promise<DriverResult | DriverResult[]>;
+  query(text: string, parameters?: unknown[]): Promise<DriverResult>;
   end(): Promise<void>;
   on(event: 'error', listener: (error: Error) => void): unknown;
 }
@@ -59,10 +58,9 @@ export function driverOptions(url: string, limits: SqlLimits): DriverOptions {
   };
 }
 
-async function ask(client: Pick<DriverClient, 'query'>, text: string, parameters?: readonly unknown[]) {
-  const result = await client.query(text, parameters === undefined ? undefined : [...parameters]);
-  const last = Array.isArray(result) ? result.at(-1) : result;
-  return { rows: (last?.rows ?? []) as SqlRow[], command: last?.command ?? '' };
+async function ask(client: Pick<DriverClient, 'query'>, text: string, parameters: readonly unknown[] = []) {
+  const { rows, command } = await client.query(text, [...parameters]);
+  return { rows: rows as SqlRow[], command };
 }
 
 // A connection that breaks while nobody waits for it reports here; without a listener that would end the process. The

@@ -5,7 +5,14 @@
 import { Client, neon, neonConfig, Pool } from '@neondatabase/serverless';
 import type { Sql, SqlRow } from '../ports.ts';
 import { parseSqlAddress } from './sql-address.ts';
-import { answerGraceMs, type SqlLimits, sqlOverConnections, within } from './sql-connections.ts';
+import {
+  answerGraceMs,
+  type SqlLimits,
+  settingsText,
+  settingsValues,
+  sqlOverConnections,
+  within,
+} from './sql-connections.ts';
 import {
   connectionsFromPool,
   connectionsPerCall,
@@ -52,8 +59,8 @@ function queryOverHttp(url: string, limits: SqlLimits, secrets: readonly string[
   const http = neon(url, { fullResults: true });
   return async <Row extends SqlRow>(text: string, parameters: readonly unknown[] = []): Promise<Row[]> => {
     const limitMs = limits.connectTimeoutMs + limits.statementTimeoutMs + answerGraceMs;
-    const settings = "select set_config('role', 'treeline_edge', true), set_config('statement_timeout', $1, true)";
-    const statements = [http.query(settings, [String(limits.statementTimeoutMs)]), http.query(text, [...parameters])];
+    const settings = http.query(settingsText, settingsValues(null, limits));
+    const statements = [settings, http.query(text, [...parameters])];
     const abort = new AbortController();
     try {
       const sent = http.transaction(statements, { fetchOptions: { signal: abort.signal } });

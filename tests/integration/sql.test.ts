@@ -6,15 +6,17 @@ import { type SqlCase, sqlSuite, statementTimeoutMs } from './sql-suite.ts';
 
 const debian = await debianBinaries();
 const nothing = async () => undefined;
+// Generous where it is not what is tested: the machine may be busy with other tests.
+const limits = { connectTimeoutMs: 20_000, statementTimeoutMs };
 
 function overTcp(perCall: boolean): SqlCase['open'] {
-  return async ({ url }) => ({ sql: createSql({ databaseUrl: url, perCall, statementTimeoutMs }), close: nothing });
+  return async ({ url }) => ({ sql: createSql({ databaseUrl: url, perCall, ...limits }), close: nothing });
 }
 
 function overNeon(perCall: boolean): SqlCase['open'] {
   return async ({ url }) => {
     const proxy = await startNeonProxy(url);
-    const sql = createSql({ databaseUrl: url, perCall, statementTimeoutMs, neonProxy: proxy.origin });
+    const sql = createSql({ databaseUrl: url, perCall, ...limits, neonProxy: proxy.origin });
     return { sql, close: proxy.close };
   };
 }
