@@ -220,8 +220,108 @@ mod dot {
     }
 }
 
+/// The integer sums of a tile on x86-64: eight outputs in one 256-bit dot product where the processor has AVX-VNNI, else
+/// 16-bit products in pairs, which every such processor has.
+#[cfg(target_arch = "x86_64")]
+mod dot {
+    use super::{GROUP, I32x4, PANEL};
+    use core::arch::x86_64::*;
+
+    pub(super) fn products<const HEIGHT: usize>(weights: &[u8], values: &[i8], inputs: usize) -> [[I32x4; 2]; HEIGHT] {
+        assert!(weights.len() == PANEL * inputs && values.len() == HEIGHT * inputs);
+        let sums = if is_x86_feature_detected!("avxvnni") {
+            // SAFETY: the processor has been asked; the assertion covers what is read.
+            unsafe { with_vnni::<HEIGHT>(weights, values, inputs) }
+        } else {
+            // SAFETY: SSE2 is part of x86-64; the assertion covers what is read.
+            unsafe { with_pairs::<HEIGHT>(weights, values, inputs) }
+        };
+        sums.map(|[a, b, c, d, e, f, g, h]| [I32x4([a, b, c, d]), I32x4([e, f, g, h])])
+    }
+
+    /// # Safety
+    /// The processor must have AVX-VNNI; `weights` must have PANEL · inputs bytes and `values` HEIGHT · inputs.
+    #[target_feature(enable = "avx2,avxvnni")]
+    unsafe fn with_vnni<const HEIGHT: usize>(weights: &[u8], values: &[i8], inputs: usize) -> [[i32; PANEL]; HEIGHT] {
+        let mut sums = [_mm256_setzero_si256(); HEIGHT];
+        let (weights, values) = (weights.as_ptr(), values.as_ptr());
+        for group in 0..inputs / GROUP {
+            // SAFETY: a group is 32 bytes of a panel and four of each row, which the caller vouches for.
+            unsafe {
+                let panel = _mm256_loadu_si256(weights.add(group * GROUP * PANEL).cast());
+                for (row, sum) in sums.iter_mut().enumerate() {
+                    let four: i32 = values.add(row * inputs + group * GROUP).cast::<i32>().read_unaligned();
+                    *sum = _mm256_dpbusd_avx_epi32(*sum, panel, _mm256_set1_epi32(four));
+                }
+            }
+        }
+        // SAFETY: both are 32 bytes, and every bit pattern is eight integers.
+        sums.map(|sum| unsafe { core::mem::transmute::<__m256i, [i32; PANEL]>(sum) })
+    }
+
+    /// # Safety
+    /// `weights` must have PANEL · inputs bytes and `values` HEIGHT · inputs.
+    #[inline(always)]
+    unsafe fn with_pairs<const HEIGHT: usize>(weights: &[u8], values: &[i8], inputs: usize) -> [[i32; PANEL]; HEIGHT] {
+        // SAFETY: SSE2 is part of x86-64; a group is 32 bytes of a panel and four of each row, which the caller vouches
+        // for; a vector of 16 bytes is four integers.
+        unsafe {
+            let mut sums = [[_mm_setzero_si128(); 4]; HEIGHT];
+            let zero = _mm_setzero_si128();
+            for group in 0..inputs / GROUP {
+                let at = weights.as_ptr().add(group * GROUP * PANEL);
+                let (left, right) = (_mm_loadu_si128(at.cast()), _mm_loadu_si128(at.add(16).cast()));
+                let quarters = [
+                    _mm_unpacklo_epi8(left, zero),
+                    _mm_unpackhi_epi8(left, zero),
+                    _mm_unpacklo_epi8(right, zero),
+                    _mm_unpackhi_epi8(right, zero),
+                ];
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let four = values.as_ptr().add(row * inputs + group * GROUP).cast::<i32>().read_unaligned();
+                    let four = _mm_set1_epi32(four);
+                    let wide = _mm_srai_epi16::<8>(_mm_unpacklo_epi8(four, four));
+                    for (sum, quarter) in sums.iter_mut().zip(quarters) {
+                        *sum = _mm_add_epi32(*sum, _mm_madd_epi16(quarter, wide));
+                    }
+                }
+            }
+            // Each vector holds two halves of two outputs.
+            sums.map(|quarters| {
+                let halves = quarters.map(|quarter| core::mem::transmute::<__m128i, [i32; 4]>(quarter));
+                core::array::from_fn(|output| {
+                    halves[output / 2][output % 2 * 2] + halves[output / 2][output % 2 * 2 + 1]
+                })
+            })
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn both_ways_give_the_obvious_sums() {
+            let inputs = 32;
+            let weights: Vec<u8> = (0..PANEL * inputs).map(|i| (i * 37 % 128) as u8).collect();
+            let values: Vec<i8> = (0..3 * inputs).map(|i| (i * 91 % 256) as u8 as i8).collect();
+            let obvious = |row: usize, output: usize| -> i32 {
+                let weight = |k: usize| weights[k / GROUP * GROUP * PANEL + output * GROUP + k % GROUP];
+                (0..inputs).map(|k| i32::from(weight(k)) * i32::from(values[row * inputs + k])).sum()
+            };
+            let expected: [[i32; PANEL]; 3] = core::array::from_fn(|row| core::array::from_fn(|n| obvious(row, n)));
+            // SAFETY: the slices have the lengths that are asked for.
+            assert_eq!(unsafe { with_pairs::<3>(&weights, &values, inputs) }, expected);
+            if is_x86_feature_detected!("avxvnni") {
+                // SAFETY: as above, and the processor has been asked.
+                assert_eq!(unsafe { with_vnni::<3>(&weights, &values, inputs) }, expected);
+            }
+        }
+    }
+}
+
 /// The integer sums of a tile, in plain Rust.
-#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
+#[cfg(not(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128"))))]
 mod dot {
     use super::{GROUP, I32x4, PANEL};
 

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-/// The model's folder in the cache that `TREELINE_MODEL_DIRECTORY` names. Where that is unset the test says so and passes, but under `CI=true`
-/// it fails: there the weights must be there.
+/// The model's folder in the cache that `TREELINE_MODEL_DIRECTORY` names. Where that is unset the test says so and
+/// passes, but under `CI=true` it fails: there the weights must be there.
 pub fn folder() -> Option<PathBuf> {
     if let Some(folder) = std::env::var_os("TREELINE_MODEL_DIRECTORY") {
         return Some(PathBuf::from(folder).join("all-minilm-l6-v2"));
