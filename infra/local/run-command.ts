@@ -67,7 +67,7 @@ async function serve(kind: CommandKind, command: StartCommand): Promise<number> 
 
 async function detach(kind: CommandKind): Promise<number> {
   const parameters = process.argv.slice(2).filter((parameter) => parameter !== '--detach' && parameter !== '-d');
-  const started = await startDetached(kind.script, parameters);
+  const started = await startDetached(kind.script, parameters, (text) => process.stdout.write(text));
   console.log(banner(started, 'It runs on; stop it with: make stop'));
   return 0;
 }
