@@ -25,9 +25,7 @@ impl ModelLoader {
 
     /// Copies the next bytes in. Throws `model_too_large` when they are more than announced.
     pub fn write(&mut self, chunk: &Uint8Array) -> Result<(), JsValue> {
-        let place = self.buffer.rest(chunk.length() as usize).map_err(thrown)?;
-        chunk.copy_to(place);
-        Ok(())
+        self.buffer.write(chunk.length() as usize, |place| chunk.copy_to_uninit(place)).map_err(thrown)
     }
 
     /// Where the bytes are in the module's memory, so that they can be hashed without a copy.

@@ -18,6 +18,7 @@
 //! kind of model has is written in that model's module. The section `metadata` is text, `name value` a line.
 
 use crate::error::InferenceError;
+use std::mem::MaybeUninit;
 
 /// Alignment of sections, in the file and in memory, in bytes.
 pub const ALIGNMENT: usize = 64;
@@ -30,16 +31,14 @@ const ENTRY: usize = 64;
 const NAME: usize = 48;
 const SECTIONS_MAX: usize = 256;
 
-/// 64 bytes at an address that is a multiple of 64.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Block([u8; ALIGNMENT]);
-
-/// Bytes at an aligned address, to be filled piece by piece.
+/// Bytes at an aligned address, to be filled piece by piece. Memory is taken at once but not written before its bytes
+/// come: zeroing 22 MiB first would be a tenth of a cold start.
 pub struct Buffer {
-    blocks: Vec<Block>,
+    /// `start` bytes of filling up to an aligned address, then what was written. Never grows beyond its first capacity,
+    /// so its bytes never move.
+    memory: Vec<u8>,
+    start: usize,
     length: usize,
-    written: usize,
 }
 
 impl Buffer {
@@ -48,25 +47,40 @@ impl Buffer {
         if length > FILE_BYTES_MAX {
             return Err(InferenceError::ModelTooLarge { bytes: length, bytes_max: FILE_BYTES_MAX });
         }
-        Ok(Self { blocks: vec![Block([0; ALIGNMENT]); length.div_ceil(ALIGNMENT)], length, written: 0 })
+        let mut memory = Vec::with_capacity(length + ALIGNMENT);
+        let address = memory.as_ptr() as usize;
+        let start = address.next_multiple_of(ALIGNMENT) - address;
+        memory.resize(start, 0);
+        Ok(Self { memory, start, length })
     }
 
     /// A buffer that holds `bytes`.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InferenceError> {
         let mut buffer = Self::new(bytes.len())?;
-        buffer.rest(bytes.len())?.copy_from_slice(bytes);
+        buffer.write(bytes.len(), |place| place.write_copy_of_slice(bytes))?;
         Ok(buffer)
     }
 
-    /// The next `count` bytes, to be written by the caller. They count as written.
-    pub fn rest(&mut self, count: usize) -> Result<&mut [u8], InferenceError> {
-        let start = self.written;
-        let end = start + count;
+    /// Lets `fill` write the next `count` bytes. It gets them as they are and returns them as bytes, which is its proof
+    /// that it has written them all.
+    pub fn write(
+        &mut self,
+        count: usize,
+        fill: impl for<'a> FnOnce(&'a mut [MaybeUninit<u8>]) -> &'a mut [u8],
+    ) -> Result<(), InferenceError> {
+        let written = self.written();
+        let end = written.saturating_add(count);
         if end > self.length {
             return Err(InferenceError::ModelTooLarge { bytes: end, bytes_max: self.length });
         }
-        self.written = end;
-        Ok(&mut self.bytes_mut()[start..end])
+        let place = &mut self.memory.spare_capacity_mut()[..count];
+        let address = place.as_ptr().cast::<u8>();
+        let filled = fill(place);
+        if (filled.as_ptr(), filled.len()) == (address, count) {
+            // SAFETY: `fill` returned these very bytes as initialised ones, and they lie within the capacity.
+            unsafe { self.memory.set_len(self.start + end) };
+        }
+        Ok(())
     }
 
     /// Bytes in all, written or not.
@@ -76,18 +90,12 @@ impl Buffer {
 
     /// Bytes written so far.
     pub fn written(&self) -> usize {
-        self.written
+        self.memory.len() - self.start
     }
 
-    /// All bytes.
+    /// The bytes written so far.
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: the blocks are contiguous, initialised and hold at least `length` bytes; a byte needs no alignment.
-        unsafe { std::slice::from_raw_parts(self.blocks.as_ptr().cast(), self.length) }
-    }
-
-    fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: as in `bytes`, and the borrow is exclusive.
-        unsafe { std::slice::from_raw_parts_mut(self.blocks.as_mut_ptr().cast(), self.length) }
+        &self.memory[self.start..]
     }
 }
 
@@ -110,8 +118,8 @@ impl File {
     pub fn open(buffer: Buffer) -> Result<Self, InferenceError> {
         let bytes = buffer.bytes();
         let truncated = |expected| InferenceError::ModelTruncated { expected, actual: bytes.len() };
-        if buffer.written != buffer.length {
-            return Err(InferenceError::ModelTruncated { expected: buffer.length, actual: buffer.written });
+        if bytes.len() != buffer.length {
+            return Err(truncated(buffer.length));
         }
         if bytes.len() < HEADER {
             return Err(truncated(HEADER));
@@ -381,7 +389,9 @@ mod tests {
     #[test]
     fn more_bytes_than_announced_are_refused() {
         let mut buffer = Buffer::new(10).expect("small");
-        assert!(buffer.rest(8).is_ok() && buffer.rest(3).is_err());
+        assert!(buffer.write(8, |place| place.write_copy_of_slice(&[1; 8])).is_ok());
+        assert!(buffer.write(3, |place| place.write_copy_of_slice(&[1; 3])).is_err());
+        assert_eq!((buffer.written(), buffer.bytes()), (8, &[1; 8][..]));
         assert!(matches!(File::open(buffer), Err(InferenceError::ModelTruncated { expected: 10, actual: 8 })));
         assert!(matches!(Buffer::new(FILE_BYTES_MAX + 1), Err(InferenceError::ModelTooLarge { .. })));
     }

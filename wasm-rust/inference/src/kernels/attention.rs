@@ -9,6 +9,8 @@ pub const HEAD: usize = 32;
 const QUERIES: usize = 4;
 /// Keys that are scored together: two vectors.
 const KEYS: usize = 8;
+/// Values of a head that are mixed together: two vectors.
+const PART: usize = 8;
 /// The score of a key that is not there.
 const ABSENT: f32 = -1e30;
 
@@ -89,20 +91,18 @@ fn block(sequence: &Sequence, head: usize, first: usize, count: usize, work: &mu
         _ => score::<1>(sequence, head, first, work),
     }
     let tokens = work.values.len();
-    let inverses =
-        std::array::from_fn(|query| if query < count { soften(&mut work.scores[query], tokens) } else { 0.0 });
-    let inverses: [f32; QUERIES] = inverses;
-    let mut target = |query: usize, mixture: [[f32; HEAD]; 2], rows: usize| {
-        for (row, mixture) in mixture.iter().take(rows).enumerate() {
-            let start = (first + query + row) * sequence.width + head * HEAD;
-            out[start..start + HEAD].copy_from_slice(mixture);
+    for scores in &mut work.scores[..count] {
+        let factor = soften(scores, tokens);
+        scores[..tokens].iter_mut().for_each(|share| *share *= factor);
+    }
+    // Where there are fewer queries, the last one stands in for those that are missing.
+    let shares = std::array::from_fn(|query| &work.scores[query.min(count - 1)][..tokens]);
+    let start = first * sequence.width + head * HEAD;
+    for part in 0..HEAD / PART {
+        let mixture = mix(&work.values, shares, part);
+        for (query, mixture) in mixture.iter().take(count).enumerate() {
+            out[start + query * sequence.width + part * PART..][..PART].copy_from_slice(mixture);
         }
-    };
-    for query in (0..count).step_by(2) {
-        let second = (query + 1).min(count - 1);
-        let shares = [&work.scores[query][..tokens], &work.scores[second][..tokens]];
-        let mixture = mix(&work.values, shares, [inverses[query], inverses[second]]);
-        target(query, mixture, second - query + 1);
     }
 }
 
@@ -145,37 +145,27 @@ fn soften(scores: &mut [f32], tokens: usize) -> f32 {
     1.0 / sum.sum()
 }
 
-/// Two averages of the values, by two queries' shares, each times its factor.
+/// Averages of a part of the values by four queries' shares: eight sums, which fit into registers beside their operands.
 #[inline(always)]
-fn mix(values: &[[f32; HEAD]], shares: [&[f32]; 2], factors: [f32; 2]) -> [[f32; HEAD]; 2] {
-    let mut mixture = [[0.0; HEAD]; 2];
-    mix_half::<0>(values, shares, factors, &mut mixture);
-    mix_half::<{ HEAD / 2 }>(values, shares, factors, &mut mixture);
-    mixture
-}
-
-/// Half of a head's width at a time: eight sums, which is what fits into registers beside their operands.
-#[inline(always)]
-fn mix_half<const FROM: usize>(
-    values: &[[f32; HEAD]],
-    shares: [&[f32]; 2],
-    factors: [f32; 2],
-    mixture: &mut [[f32; HEAD]; 2],
-) {
-    let mut sums = [[F32x4::splat(0.0); HEAD / 8]; 2];
-    for ((value, &first), &second) in values.iter().zip(shares[0]).zip(shares[1]) {
-        let (parts, _) = value[FROM..FROM + HEAD / 2].as_chunks::<4>();
-        let (first, second) = (F32x4::splat(first), F32x4::splat(second));
-        for (index, part) in parts.iter().enumerate() {
-            let part = F32x4::load(part);
-            sums[0][index] = sums[0][index].add(part.mul(first));
-            sums[1][index] = sums[1][index].add(part.mul(second));
+fn mix(values: &[[f32; HEAD]], shares: [&[f32]; QUERIES], part: usize) -> [[f32; PART]; QUERIES] {
+    let mut sums = [[F32x4::splat(0.0); 2]; QUERIES];
+    let [a, b, c, d] = shares;
+    for ((((value, &a), &b), &c), &d) in values.iter().zip(a).zip(b).zip(c).zip(d) {
+        let (halves, _) = value[part * PART..][..PART].as_chunks::<4>();
+        let (left, right) = (F32x4::load(&halves[0]), F32x4::load(&halves[1]));
+        for (sums, share) in sums.iter_mut().zip([a, b, c, d]) {
+            let share = F32x4::splat(share);
+            sums[0] = sums[0].add(left.mul(share));
+            sums[1] = sums[1].add(right.mul(share));
         }
     }
-    for ((mixture, sums), factor) in mixture.iter_mut().zip(sums).zip(factors) {
-        let (parts, _) = mixture[FROM..FROM + HEAD / 2].as_chunks_mut::<4>();
-        parts.iter_mut().zip(sums).for_each(|(part, sum)| sum.mul(F32x4::splat(factor)).store(part));
-    }
+    sums.map(|[left, right]| {
+        let mut mixture = [0.0; PART];
+        let (halves, _) = mixture.as_chunks_mut::<4>();
+        left.store(&mut halves[0]);
+        right.store(&mut halves[1]);
+        mixture
+    })
 }
 
 #[cfg(test)]
