@@ -1,6 +1,6 @@
 //! Attention of one sequence, head by head, in 32-bit floats.
 
-use super::activation::exponential;
+use super::activation::exponential_of_negative;
 use super::lanes::F32x4;
 
 /// Values a head has; the code below is written for this width.
@@ -91,17 +91,19 @@ fn block(sequence: &Sequence, head: usize, first: usize, count: usize, work: &mu
         _ => score::<1>(sequence, head, first, work),
     }
     let tokens = work.values.len();
-    for scores in &mut work.scores[..count] {
-        let factor = soften(scores, tokens);
-        scores[..tokens].iter_mut().for_each(|share| *share *= factor);
+    let mut factors = [0.0; QUERIES];
+    for (scores, factor) in work.scores.iter_mut().zip(&mut factors).take(count) {
+        *factor = soften(scores, tokens);
     }
     // Where there are fewer queries, the last one stands in for those that are missing.
     let shares = std::array::from_fn(|query| &work.scores[query.min(count - 1)][..tokens]);
     let start = first * sequence.width + head * HEAD;
     for part in 0..HEAD / PART {
-        let mixture = mix(&work.values, shares, part);
-        for (query, mixture) in mixture.iter().take(count).enumerate() {
-            out[start + query * sequence.width + part * PART..][..PART].copy_from_slice(mixture);
+        let sums = mix(&work.values, shares, part);
+        for (query, (sums, factor)) in sums.into_iter().zip(factors).take(count).enumerate() {
+            let target = &mut out[start + query * sequence.width + part * PART..][..PART];
+            let (halves, _) = target.as_chunks_mut::<4>();
+            halves.iter_mut().zip(sums).for_each(|(half, sum)| sum.mul(F32x4::splat(factor)).store(half));
         }
     }
 }
@@ -138,16 +140,16 @@ fn soften(scores: &mut [f32], tokens: usize) -> f32 {
     let greatest = F32x4::splat(greatest);
     let mut sum = F32x4::splat(0.0);
     for part in parts {
-        let power = exponential(F32x4::load(part).sub(greatest));
+        let power = exponential_of_negative(F32x4::load(part).sub(greatest));
         sum = sum.add(power);
         power.store(part);
     }
     1.0 / sum.sum()
 }
 
-/// Averages of a part of the values by four queries' shares: eight sums, which fit into registers beside their operands.
+/// Sums of a part of the values by four queries' shares: eight sums, which fit into registers beside their operands.
 #[inline(always)]
-fn mix(values: &[[f32; HEAD]], shares: [&[f32]; QUERIES], part: usize) -> [[f32; PART]; QUERIES] {
+fn mix(values: &[[f32; HEAD]], shares: [&[f32]; QUERIES], part: usize) -> [[F32x4; 2]; QUERIES] {
     let mut sums = [[F32x4::splat(0.0); 2]; QUERIES];
     let [a, b, c, d] = shares;
     for ((((value, &a), &b), &c), &d) in values.iter().zip(a).zip(b).zip(c).zip(d) {
@@ -159,13 +161,7 @@ fn mix(values: &[[f32; HEAD]], shares: [&[f32]; QUERIES], part: usize) -> [[f32;
             sums[1] = sums[1].add(right.mul(share));
         }
     }
-    sums.map(|[left, right]| {
-        let mut mixture = [0.0; PART];
-        let (halves, _) = mixture.as_chunks_mut::<4>();
-        left.store(&mut halves[0]);
-        right.store(&mut halves[1]);
-        mixture
-    })
+    sums
 }
 
 #[cfg(test)]

@@ -302,6 +302,13 @@ impl F32x4 {
         self.add(Self::splat(ROUNDING)).bits().sub(I32x4::splat(ROUNDING.to_bits() as i32))
     }
 
+    /// The nearest integers as floats, ties to even, and integers whose low bits hold them. Correct as [`Self::round`] is.
+    #[inline(always)]
+    pub fn round_in_place(self) -> (Self, I32x4) {
+        let place = self.add(Self::splat(ROUNDING));
+        (place.sub(Self::splat(ROUNDING)), place.bits())
+    }
+
     /// The sum of the four lanes, in a fixed order.
     #[inline(always)]
     pub fn sum(self) -> f32 {

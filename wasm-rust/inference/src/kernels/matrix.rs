@@ -12,7 +12,7 @@
 //! the same four activations of a row, repeated four times.
 
 use super::lanes::{F32x4, I32x4};
-use super::rows::{Grid, Rows};
+use super::rows::Rows;
 
 /// Outputs a panel: two vectors of four.
 pub const PANEL: usize = 8;
@@ -88,31 +88,29 @@ impl Matrix<'_> {
         let weights = &self.weights[panel * PANEL * self.inputs..][..PANEL * self.inputs];
         let values = &rows.values()[first * self.inputs..][..HEIGHT * self.inputs];
         let sums = dot::products::<HEIGHT>(weights, values, self.inputs);
-        for (row, sums) in sums.into_iter().enumerate() {
-            let target = &mut out[(first + row) * self.outputs() + panel * PANEL..][..PANEL];
-            self.finish(panel, &rows.grids()[first + row], sums, target, output);
-        }
-    }
-
-    /// Makes one row's eight integer sums into floats.
-    #[inline(always)]
-    fn finish(&self, panel: usize, grid: &Grid, sums: [I32x4; 2], target: &mut [f32], output: Output) {
-        let base = I32x4::splat(grid.sum.wrapping_mul(WEIGHT_ZERO));
-        let (step, offset) = (F32x4::splat(grid.scale), F32x4::splat(grid.offset));
-        let quarter = |values: &[f32], half: usize| {
-            F32x4::load(values[panel * PANEL + half * 4..].first_chunk().unwrap_or(&[0.0; 4]))
-        };
-        let (target, _) = target.as_chunks_mut::<4>();
-        for (half, (sum, target)) in sums.into_iter().zip(target).enumerate() {
-            let product = sum.sub(base).to_f32().mul(step.mul(quarter(self.scales, half)));
-            let rest = offset.mul(quarter(self.sums, half)).add(quarter(self.bias, half));
-            let value = product.add(rest);
-            match output {
-                Output::Store => value.store(target),
-                Output::Add => F32x4::load(target).add(value).store(target),
+        let [scales, weight_sums, bias] = [self.scales, self.sums, self.bias].map(|all| eight(all, panel));
+        let targets = out[first * self.outputs()..].chunks_mut(self.outputs());
+        for ((sums, grid), target) in sums.into_iter().zip(&rows.grids()[first..]).zip(targets) {
+            let base = I32x4::splat(grid.sum.wrapping_mul(WEIGHT_ZERO));
+            let (step, offset) = (F32x4::splat(grid.scale), F32x4::splat(grid.offset));
+            let (halves, _) = target[panel * PANEL..][..PANEL].as_chunks_mut::<4>();
+            for (half, target) in halves.iter_mut().enumerate() {
+                let product = sums[half].sub(base).to_f32().mul(step.mul(scales[half]));
+                let value = product.add(offset.mul(weight_sums[half]).add(bias[half]));
+                match output {
+                    Output::Store => value.store(target),
+                    Output::Add => F32x4::load(target).add(value).store(target),
+                }
             }
         }
     }
+}
+
+/// A panel's share of one float an output.
+#[inline(always)]
+fn eight(values: &[f32], panel: usize) -> [F32x4; 2] {
+    let (halves, _) = values[panel * PANEL..][..PANEL].as_chunks::<4>();
+    [F32x4::load(&halves[0]), F32x4::load(&halves[1])]
 }
 
 /// Puts a row-major matrix of 7-bit weights (outputs × inputs) into panels.
