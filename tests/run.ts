@@ -5,7 +5,7 @@
  *   --only stage,stage   Only these.
  *   --help               The stages.
  */
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { stateDirectory } from '../infra/local/paths.ts';
@@ -50,6 +50,7 @@ async function run(stage: Stage): Promise<Outcome> {
   if (stage.needs !== undefined && !isInstalled(stage.needs)) return missing(stage, stage.needs);
   const startedAt = performance.now();
   const logPath = join(logFolder, `${stage.name}.log`);
+  rmSync(logPath, { force: true });
   let output = '';
   let exitCode = 0;
   for (const command of stage.commands) {

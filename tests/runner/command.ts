@@ -41,7 +41,7 @@ export function runCommand(
   logPath: string,
 ): Promise<Ended> {
   const [program = '', ...parameters] = command;
-  const log = createWriteStream(logPath);
+  const log = createWriteStream(logPath, { flags: 'a' });
   return new Promise((resolve) => {
     let output = '';
     const keep = (text: string): void => {
