@@ -23,6 +23,8 @@ const GROUP: usize = 4;
 /// Rows that share one pass over a panel. Eight sums keep two dot products a cycle busy at a latency of four; with more,
 /// V8 spills registers and loses half of the speed.
 const TILE: usize = 4;
+/// Bytes of activations that pass all panels before the next ones do: they stay in the first-level cache beside a panel.
+const ROW_BYTES: usize = 24 << 10;
 
 /// A packed matrix and what is needed to make its integer sums into floats.
 #[derive(Clone, Copy)]
@@ -62,14 +64,21 @@ impl Matrix<'_> {
         assert!(rows.values().len() >= count * self.inputs && rows.grids().len() >= count);
         assert!(self.weights.len() == self.inputs * outputs && out.len() >= count * outputs);
         assert!(self.sums.len() == outputs && self.bias.len() == outputs);
-        for panel in 0..outputs / PANEL {
-            let mut first = 0;
-            while first < count {
-                let tiles = (count - first).div_ceil(TILE);
-                let height = (count - first).div_ceil(tiles);
-                self.tile_of(height, panel, rows, first, out, output);
-                first += height;
-            }
+        let block = (ROW_BYTES / self.inputs / TILE).max(1) * TILE;
+        for first in (0..count).step_by(block) {
+            let end = count.min(first + block);
+            (0..outputs / PANEL).for_each(|panel| self.panel(panel, rows, first, end, out, output));
+        }
+    }
+
+    /// One panel's outputs for the rows from `first` to before `end`, in tiles of as equal heights as can be.
+    #[inline(always)]
+    fn panel(&self, panel: usize, rows: &Rows, mut first: usize, end: usize, out: &mut [f32], output: Output) {
+        while first < end {
+            let tiles = (end - first).div_ceil(TILE);
+            let height = (end - first).div_ceil(tiles);
+            self.tile_of(height, panel, rows, first, out, output);
+            first += height;
         }
     }
 
