@@ -30,7 +30,8 @@ const parameters = [
   ...['run', `${url}/openapi.json`, '--url', url],
   ...['--header', `Authorization: Bearer ${key}`, '--seed', seed, '--max-examples', String(examplesOfEach)],
   ...['--checks', checks.join(','), '--phases', 'examples,coverage,fuzzing', '--mode', 'all'],
-  ...['--workers', '2', '--request-timeout', '20', '--continue-on-failure', '--no-color'],
+  // One worker: with threads Python's own parser fails now and then ("AST constructor recursion depth mismatch").
+  ...['--workers', '1', '--request-timeout', '20', '--continue-on-failure', '--no-color'],
   // With made-up credentials nearly every case would end at the door.
   ...['--generation-database', 'none', '--generation-with-security-parameters', 'false'],
 ];
