@@ -1,5 +1,6 @@
 /** Who takes part, and how each is started. */
 import { copyFileSync, existsSync, mkdirSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { type Contender, startHttp, startLines } from './contender.ts';
 import type { Form, Order, Workload } from './engine.ts';
@@ -26,9 +27,6 @@ export interface Entrant {
   start(first: Workload): Promise<Contender>;
 }
 
-/** Ports of the benchmark's workers on the loopback address. */
-const PORTS = { empty: 18_401, onnx: 18_402, relaxed: 18_403, plain: 18_404 } as const;
-
 const workers = join(WORKSPACE, 'workerd');
 
 /** A worker that does nothing, for cold start. */
@@ -37,7 +35,6 @@ export const emptyWorker: WorkerSource = {
   entry: join(HERE, 'workerd/empty.ts'),
   module: null,
   files: ONNX_FOLDER,
-  port: PORTS.empty,
 };
 
 const onnxWorker: WorkerSource = {
@@ -45,13 +42,24 @@ const onnxWorker: WorkerSource = {
   entry: join(HERE, 'workerd/onnx.ts'),
   module: ONNX_MODULE,
   files: ONNX_FOLDER,
-  port: PORTS.onnx,
 };
 
-/** The command that serves `source`, its bundle made. */
+/** The command that serves `source`, its bundle made, on a port that was free a moment ago. */
 export async function workerCommand(source: WorkerSource): Promise<{ args: string[]; address: string }> {
-  const configuration = await prepareWorker(source, workers);
-  return { args: ['serve', configuration], address: `http://127.0.0.1:${source.port}/` };
+  const port = await freePort();
+  const configuration = await prepareWorker(source, port, workers);
+  return { args: ['serve', configuration], address: `http://127.0.0.1:${port}/` };
+}
+
+function freePort(): Promise<number> {
+  const server = createServer();
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === 'object' && address !== null ? address.port : 0));
+    });
+  });
 }
 
 function inWorkerd(engine: Entrant['engine'], worker: WorkerSource, forms: readonly Form[]): Entrant {
@@ -106,7 +114,6 @@ export function treelineEntrants(build: keyof typeof TREELINE_MODULES): Entrant[
     entry: join(HERE, 'workerd/treeline.ts'),
     module,
     files: gathered(),
-    port: PORTS[build],
   };
   const args = small ? [module, TREELINE_MODEL, STATIC_MODEL] : [module, TREELINE_MODEL];
   return [inNode(engine, 'treeline.ts', args, forms), inWorkerd(engine, worker, forms)];

@@ -9,13 +9,12 @@ export interface WorkerSource {
   readonly entry: string;
   readonly module: string | null;
   readonly files: string;
-  readonly port: number;
 }
 
 const COMPATIBILITY_DATE = '2026-08-01';
 
 /** Writes bundle and configuration under `directory`; returns the configuration's path. */
-export async function prepareWorker(source: WorkerSource, directory: string): Promise<string> {
+export async function prepareWorker(source: WorkerSource, port: number, directory: string): Promise<string> {
   mkdirSync(directory, { recursive: true });
   const bundle = `${source.name}.js`;
   await build({
@@ -30,11 +29,11 @@ export async function prepareWorker(source: WorkerSource, directory: string): Pr
     external: ['module.wasm', 'node:*', 'module', 'worker_threads'],
   });
   const path = join(directory, `${source.name}.capnp`);
-  writeFileSync(path, configuration(source, bundle, directory));
+  writeFileSync(path, configuration(source, bundle, port, directory));
   return path;
 }
 
-function configuration(source: WorkerSource, bundle: string, directory: string): string {
+function configuration(source: WorkerSource, bundle: string, port: number, directory: string): string {
   const module =
     source.module === null ? '' : `(name = "module.wasm", wasm = embed "${relative(directory, source.module)}"),`;
   return `using Workerd = import "/workerd/workerd.capnp";
@@ -47,7 +46,7 @@ const config :Workerd.Config = (
     )),
     (name = "files", disk = (path = "${source.files}", writable = false)),
   ],
-  sockets = [(name = "http", address = "127.0.0.1:${source.port}", http = (), service = "main")],
+  sockets = [(name = "http", address = "127.0.0.1:${port}", http = (), service = "main")],
 );
 `;
 }
