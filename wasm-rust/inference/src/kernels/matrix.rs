@@ -64,39 +64,60 @@ impl Matrix<'_> {
         assert!(rows.values().len() >= count * self.inputs && rows.grids().len() >= count);
         assert!(self.weights.len() == self.inputs * outputs && out.len() >= count * outputs);
         assert!(self.sums.len() == outputs && self.bias.len() == outputs);
+        if dot::in_two_steps() {
+            self.blocks::<true>(rows, count, out, output);
+        } else {
+            self.blocks::<false>(rows, count, out, output);
+        }
+    }
+
+    /// `TWO_STEPS` is for processors without an instruction for the whole dot product; see [`dot::in_two_steps`].
+    #[inline(always)]
+    fn blocks<const TWO_STEPS: bool>(&self, rows: &Rows, count: usize, out: &mut [f32], output: Output) {
         let block = (ROW_BYTES / self.inputs / TILE).max(1) * TILE;
         for first in (0..count).step_by(block) {
             let end = count.min(first + block);
-            (0..outputs / PANEL).for_each(|panel| self.panel(panel, rows, first, end, out, output));
+            let panels = 0..self.outputs() / PANEL;
+            panels.for_each(|panel| self.panel::<TWO_STEPS>(panel, rows, first, end, out, output));
         }
     }
 
     /// One panel's outputs for the rows from `first` to before `end`, in tiles of as equal heights as can be.
     #[inline(always)]
-    fn panel(&self, panel: usize, rows: &Rows, mut first: usize, end: usize, out: &mut [f32], output: Output) {
+    fn panel<const TWO_STEPS: bool>(
+        &self,
+        panel: usize,
+        rows: &Rows,
+        mut first: usize,
+        end: usize,
+        out: &mut [f32],
+        output: Output,
+    ) {
         while first < end {
             let tiles = (end - first).div_ceil(TILE);
             let height = (end - first).div_ceil(tiles);
-            self.tile_of(height, panel, rows, first, out, output);
+            match height {
+                1 => self.tile::<1, TWO_STEPS>(panel, rows, first, out, output),
+                2 => self.tile::<2, TWO_STEPS>(panel, rows, first, out, output),
+                3 => self.tile::<3, TWO_STEPS>(panel, rows, first, out, output),
+                _ => self.tile::<TILE, TWO_STEPS>(panel, rows, first, out, output),
+            }
             first += height;
         }
     }
 
     #[inline(always)]
-    fn tile_of(&self, height: usize, panel: usize, rows: &Rows, first: usize, out: &mut [f32], output: Output) {
-        match height {
-            1 => self.tile::<1>(panel, rows, first, out, output),
-            2 => self.tile::<2>(panel, rows, first, out, output),
-            3 => self.tile::<3>(panel, rows, first, out, output),
-            _ => self.tile::<TILE>(panel, rows, first, out, output),
-        }
-    }
-
-    #[inline(always)]
-    fn tile<const HEIGHT: usize>(&self, panel: usize, rows: &Rows, first: usize, out: &mut [f32], output: Output) {
+    fn tile<const HEIGHT: usize, const TWO_STEPS: bool>(
+        &self,
+        panel: usize,
+        rows: &Rows,
+        first: usize,
+        out: &mut [f32],
+        output: Output,
+    ) {
         let weights = &self.weights[panel * PANEL * self.inputs..][..PANEL * self.inputs];
         let values = &rows.values()[first * self.inputs..][..HEIGHT * self.inputs];
-        let sums = dot::products::<HEIGHT>(weights, values, self.inputs);
+        let sums = dot::products::<HEIGHT, TWO_STEPS>(weights, values, self.inputs);
         let [scales, weight_sums, bias] = [self.scales, self.sums, self.bias].map(|all| eight(all, panel));
         let targets = out[first * self.outputs()..].chunks_mut(self.outputs());
         for ((sums, grid), target) in sums.into_iter().zip(&rows.grids()[first..]).zip(targets) {
@@ -143,9 +164,31 @@ mod dot {
     use super::{GROUP, I32x4, PANEL};
     use core::arch::wasm32::*;
 
+    /// Whether the host makes the relaxed dot product of two instructions, multiply-add bytes to 16 bits and those to 32
+    /// (x86 without VNNI). Older engines load a vector of ones for every such pair; asked for the two halves on their
+    /// own, they keep it in a register, which is a quarter faster. With operands of 7 and 8 bits all hosts agree on the
+    /// result, so what this tells changes no embedding: it is seen by operands that make 16 bits overflow.
+    pub(super) fn in_two_steps() -> bool {
+        let bytes = core::hint::black_box((-128_i8, 255_u8));
+        let sums = i32x4_relaxed_dot_i8x16_i7x16_add(i8x16_splat(bytes.0), u8x16_splat(bytes.1), i32x4_splat(0));
+        i32x4_extract_lane::<0>(sums) == 2 * i32::from(i16::MIN)
+    }
+
     #[inline(always)]
-    pub(super) fn products<const HEIGHT: usize>(weights: &[u8], values: &[i8], inputs: usize) -> [[I32x4; 2]; HEIGHT] {
+    pub(super) fn products<const HEIGHT: usize, const TWO_STEPS: bool>(
+        weights: &[u8],
+        values: &[i8],
+        inputs: usize,
+    ) -> [[I32x4; 2]; HEIGHT] {
         debug_assert!(weights.len() == PANEL * inputs && values.len() == HEIGHT * inputs);
+        let ones = i16x8_splat(1);
+        let add = |sum: I32x4, values: v128, weights: v128| {
+            I32x4(if TWO_STEPS {
+                i32x4_add(sum.0, i32x4_dot_i16x8(i16x8_relaxed_dot_i8x16_i7x16(values, weights), ones))
+            } else {
+                i32x4_relaxed_dot_i8x16_i7x16_add(values, weights, sum.0)
+            })
+        };
         let mut sums = [[I32x4::ZERO; 2]; HEIGHT];
         let (weights, values) = (weights.as_ptr(), values.as_ptr());
         for group in 0..inputs / GROUP {
@@ -157,8 +200,8 @@ mod dot {
                 let (left, right) = (v128_load(at.cast()), v128_load(at.add(16).cast()));
                 for (row, sums) in sums.iter_mut().enumerate() {
                     let four = v128_load32_splat(values.add(row * inputs + group * GROUP).cast());
-                    sums[0] = I32x4(i32x4_relaxed_dot_i8x16_i7x16_add(four, left, sums[0].0));
-                    sums[1] = I32x4(i32x4_relaxed_dot_i8x16_i7x16_add(four, right, sums[1].0));
+                    sums[0] = add(sums[0], four, left);
+                    sums[1] = add(sums[1], four, right);
                 }
             }
         }
@@ -176,8 +219,16 @@ mod dot {
     /// Rows a pass: each needs four sums.
     const PASS: usize = 2;
 
+    pub(super) fn in_two_steps() -> bool {
+        false
+    }
+
     #[inline(always)]
-    pub(super) fn products<const HEIGHT: usize>(weights: &[u8], values: &[i8], inputs: usize) -> [[I32x4; 2]; HEIGHT] {
+    pub(super) fn products<const HEIGHT: usize, const TWO_STEPS: bool>(
+        weights: &[u8],
+        values: &[i8],
+        inputs: usize,
+    ) -> [[I32x4; 2]; HEIGHT] {
         debug_assert!(weights.len() == PANEL * inputs && values.len() == HEIGHT * inputs);
         let mut sums = [[I32x4::ZERO; 2]; HEIGHT];
         let mut row = 0;
@@ -234,7 +285,15 @@ mod dot {
     use super::{GROUP, I32x4, PANEL};
     use core::arch::x86_64::*;
 
-    pub(super) fn products<const HEIGHT: usize>(weights: &[u8], values: &[i8], inputs: usize) -> [[I32x4; 2]; HEIGHT] {
+    pub(super) fn in_two_steps() -> bool {
+        false
+    }
+
+    pub(super) fn products<const HEIGHT: usize, const TWO_STEPS: bool>(
+        weights: &[u8],
+        values: &[i8],
+        inputs: usize,
+    ) -> [[I32x4; 2]; HEIGHT] {
         assert!(weights.len() == PANEL * inputs && values.len() == HEIGHT * inputs);
         let sums = if is_x86_feature_detected!("avxvnni") {
             // SAFETY: the processor has been asked; the assertion covers what is read.
@@ -332,8 +391,16 @@ mod dot {
 mod dot {
     use super::{GROUP, I32x4, PANEL};
 
+    pub(super) fn in_two_steps() -> bool {
+        false
+    }
+
     #[inline(always)]
-    pub(super) fn products<const HEIGHT: usize>(weights: &[u8], values: &[i8], inputs: usize) -> [[I32x4; 2]; HEIGHT] {
+    pub(super) fn products<const HEIGHT: usize, const TWO_STEPS: bool>(
+        weights: &[u8],
+        values: &[i8],
+        inputs: usize,
+    ) -> [[I32x4; 2]; HEIGHT] {
         let mut sums = [[0_i32; PANEL]; HEIGHT];
         let (groups, _) = weights.as_chunks::<{ PANEL * GROUP }>();
         for (index, group) in groups.iter().enumerate() {
