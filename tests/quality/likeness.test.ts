@@ -16,11 +16,11 @@ const TIMEOUT_MS = 600_000;
  */
 const FLOORS = {
   minilm: { simlex: 0.43, wordsim: 0.71, lee: 0.49 },
-  static: { simlex: 0.48, wordsim: 0.7, lee: 0.37 },
+  static: { simlex: 0.48, wordsim: 0.7, lee: 0.46 },
 } as const;
 
 /** The static model against float MiniLM, on random pairs of the 1,000 sentences; most pairs have nothing in common. */
-const AGREEMENT_FLOOR = 0.39;
+const AGREEMENT_FLOOR = 0.49;
 const PAIRS = 20_000;
 const SEED = 1;
 
