@@ -2,9 +2,17 @@ import { expect, it } from 'vitest';
 import { parseStart, startHelp, UsageError } from './command-line.ts';
 
 it('starts the edge in workerd on port 8787 where nobody says otherwise', () => {
-  const expected = { help: false, host: 'workers', port: 8787, models: true, detach: false };
+  const expected = {
+    help: false,
+    host: 'workers',
+    port: 8787,
+    models: true,
+    detach: false,
+    seed: null,
+    embeddedStore: false,
+  };
   expect(parseStart([], {})).toEqual(expected);
-  expect(parseStart([], { PORT: '', EDGE_HOST: '' })).toEqual(expected);
+  expect(parseStart([], { PORT: '', EDGE_HOST: '', SEED: '', EMBEDDED_STORE: '' })).toEqual(expected);
 });
 
 it('takes a flag before a variable, and a variable before the default', () => {
@@ -12,6 +20,14 @@ it('takes a flag before a variable, and a variable before the default', () => {
   expect(parseStart([], { PORT: '9001' }).port).toBe(9001);
   expect(parseStart([], { EDGE_HOST: 'supabase' })).toMatchObject({ host: 'supabase', port: 54321 });
   expect(parseStart(['--host', 'workers'], { EDGE_HOST: 'supabase' }).host).toBe('workers');
+  expect(parseStart(['--seed', 'one.sql'], { SEED: 'other.sql' }).seed).toBe('one.sql');
+  expect(parseStart([], { SEED: 'other.sql' }).seed).toBe('other.sql');
+  expect(parseStart(['--embedded-store'], { EMBEDDED_STORE: '0' }).embeddedStore).toBe(true);
+  expect(parseStart([], { EMBEDDED_STORE: '1' }).embeddedStore).toBe(true);
+});
+
+it('refuses a switch that is neither on nor off', () => {
+  expect(() => parseStart([], { EMBEDDED_STORE: 'yes' })).toThrow('EMBEDDED_STORE is 1 or 0, not "yes".');
 });
 
 it.each([
@@ -28,5 +44,6 @@ it.each([
 
 it('names every flag in its help', () => {
   const help = startHelp('start', 'Starts.');
-  for (const flag of ['--port', '--host', '--no-models', '--detach', '--help']) expect(help).toContain(flag);
+  const flags = ['--port', '--host', '--no-models', '--seed', '--embedded-store', '--detach', '--help'];
+  for (const flag of flags) expect(help).toContain(flag);
 });

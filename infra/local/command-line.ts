@@ -9,6 +9,10 @@ export interface StartCommand {
   readonly port: number;
   readonly models: boolean;
   readonly detach: boolean;
+  /** An SQL file to run once the migrations are applied; null for none. */
+  readonly seed: string | null;
+  /** True for this project's own store even where the machine has a Redis. */
+  readonly embeddedStore: boolean;
 }
 
 const portsDefault: Record<EdgeHost, number> = { workers: 8787, supabase: 54321 };
@@ -30,6 +34,12 @@ function parseHost(text: string): EdgeHost {
   throw new UsageError(`The host is workers or supabase, not "${text}".`);
 }
 
+function parseSwitch(name: string, text: string | undefined): boolean {
+  if (text === undefined || text === '' || text === '0') return false;
+  if (text === '1') return true;
+  throw new UsageError(`${name} is 1 or 0, not "${text}".`);
+}
+
 function parseFlags(parameters: readonly string[]) {
   try {
     return parseArgs({
@@ -39,6 +49,8 @@ function parseFlags(parameters: readonly string[]) {
         port: { type: 'string', short: 'p' },
         host: { type: 'string' },
         'no-models': { type: 'boolean', default: false },
+        seed: { type: 'string' },
+        'embedded-store': { type: 'boolean', default: false },
         detach: { type: 'boolean', short: 'd', default: false },
       },
     }).values;
@@ -61,6 +73,8 @@ export function parseStart(
     port: port ? parsePort(port) : portsDefault[host],
     models: !flags['no-models'],
     detach: flags.detach,
+    seed: flags.seed || environment.SEED || null,
+    embeddedStore: flags['embedded-store'] || parseSwitch('EMBEDDED_STORE', environment.EMBEDDED_STORE),
   };
 }
 
@@ -73,6 +87,8 @@ Usage: npm run ${name} -- [flags]
   -p, --port PORT   port of the edge (8787; 54321 with --host supabase), or the variable PORT
   --host HOST       workers: in workerd; supabase: the Supabase entry, in Deno (or EDGE_HOST)
   --no-models       do not fetch or check models
+  --seed FILE       SQL file to run at each start, once the migrations are applied (or SEED); no commands of psql
+  --embedded-store  the store of this project even where the machine has a redis-server (or EMBEDDED_STORE=1)
   -d, --detach      return once it answers, and leave it running; end it with: npm run stop
   -h, --help        this text
 

@@ -21,7 +21,9 @@ export async function canInstall(): Promise<boolean> {
 
 /** Installs `packages`. Throws with the installer's last words. */
 export async function installPackages(packages: readonly string[]): Promise<void> {
-  const options = { timeout: installTimeoutMs, env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } };
+  // RUNLEVEL: a package need not start its service, since a run starts one of its own, with data of its own.
+  const environment = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' };
+  const options = { timeout: installTimeoutMs, env: environment };
   // The lists may be old, or absent as in a container; where they cannot be had, the packages may be there all the same.
   await run(installer, ['update', '-q'], options).catch(() => undefined);
   await run(installer, ['install', '-q', '-y', '--no-install-recommends', ...packages], options);

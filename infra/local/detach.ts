@@ -42,7 +42,7 @@ export async function startDetached(script: string, parameters: readonly string[
       child.unref();
       await file.close();
       const { key } = await developmentTenant(stateDirectory);
-      return { url: run.url, key, log };
+      return { url: run.url, key, log, addresses: run.addresses };
     }
     if (ended) throw new Error((await readFile(log, 'utf8')).trim());
     await delay(pollMs);

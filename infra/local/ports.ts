@@ -31,3 +31,12 @@ export async function freePort(preferred?: number): Promise<number> {
   if (port === null) throw new Error('The system has no free TCP port left.');
   return port;
 }
+
+/** Ports after a preferred one that are looked at before any other is taken. */
+const portsNearby = 20;
+
+/** `preferred` where it is free, else the next free one after it, else any. */
+export async function freePortNear(preferred: number): Promise<number> {
+  for (let port = preferred; port <= preferred + portsNearby; port += 1) if (await isPortFree(port)) return port;
+  return freePort();
+}

@@ -17,12 +17,16 @@ export interface CommandKind {
 const exitInterrupted = 130;
 
 /** The lines that tell how to use what runs now. */
-export function banner({ url, key, log }: Pick<Stack, 'url' | 'key' | 'log'>, end: string): string {
+export function banner(
+  { url, key, log, addresses }: Pick<Stack, 'url' | 'key' | 'log' | 'addresses'>,
+  end: string,
+): string {
+  const services = addresses.map((address) => `${address.title}: ${address.url}\n`).join('');
   return `
 Treeline answers at ${url}
 Key: ${key}   (without a key, requests act as the same development tenant)
 Log: ${log}
-
+${services}
 curl -s ${url}/v1/embeddings \\
   -H 'authorization: Bearer ${key}' -H 'content-type: application/json' \\
   -d '{"model":"all-minilm-l6-v2","input":"hello world"}'

@@ -7,6 +7,7 @@ import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { z } from 'zod';
+import { addressSchema } from './address.ts';
 import { isAlive, stopProcess } from './process.ts';
 import { readFileIfThere, writeSecretFile } from './secret-file.ts';
 
@@ -16,6 +17,8 @@ const runSchema = z.object({
   children: z.array(processSchema),
   url: z.string(),
   ready: z.boolean(),
+  /** Services besides the edge, for people. */
+  addresses: z.array(addressSchema).default([]),
 });
 
 /** A process, told apart from a later one with the same id. */

@@ -3,17 +3,29 @@ import { createWriteStream } from 'node:fs';
 import { join } from 'node:path';
 import { migrate } from '../database/migrate.ts';
 import { ensureModels, modelFolders } from '../models/fetch.ts';
+import type { Address } from './address.ts';
 import { developmentTenant, provision } from './development-tenant.ts';
 import { type EdgeHost, type EdgeVariables, startEdge } from './edge-part.ts';
+import { startEtcd } from './etcd-part.ts';
 import { startForwards } from './forward-part.ts';
-import type { Part } from './part.ts';
+import { startNats } from './nats-part.ts';
+import type { Part, ServicePart } from './part.ts';
 import { makeStateDirectory, stateDirectory } from './paths.ts';
 import { isPortFree } from './ports.ts';
 import { existingPostgres, type PostgresPart, startEmbeddedPostgres, startMachinePostgres } from './postgres-part.ts';
 import { type Progress, silentProgress } from './progress.ts';
+import { startPrometheus } from './prometheus-part.ts';
 import { describeProcess, readRun, removeRun, stillRuns, stopLeftovers, writeRun } from './run-file.ts';
+import { applySeed, readSeed, type Seed } from './seed.ts';
 import { steps } from './steps.ts';
-import { existingStore, type StorePart, startBridge, startEmbeddedStore, startMachineRedis } from './store-part.ts';
+import {
+  existingStore,
+  type StorePart,
+  startBridge,
+  startEmbeddedStore,
+  startFoundStore,
+  startMachineRedis,
+} from './store-part.ts';
 
 /** What to start. */
 export interface StackOptions {
@@ -21,6 +33,15 @@ export interface StackOptions {
   readonly port: number;
   /** Embedded: those of npm and of this project. Machine: the machine's own PostgreSQL and Redis. */
   readonly services?: 'embedded' | 'machine';
+  /**
+   * What is behind the REST interface of the store: that of this project, the machine's Redis if it has one, or that
+   * Redis in any case; as `services` says where not given.
+   */
+  readonly store?: 'embedded' | 'found' | 'machine';
+  /** True to start NATS, etcd and Prometheus of the machine's as well. */
+  readonly companions?: boolean;
+  /** An SQL file to run once the migrations are applied. */
+  readonly seed?: string | null;
   /** Where the run keeps its data; `.treeline` where not given. Two runs must not share one. */
   readonly directory?: string;
   /** False to leave models as they are. */
@@ -48,6 +69,8 @@ export interface Stack {
   readonly redisUrl?: string;
   /** The file with everything that the edge printed. */
   readonly log: string;
+  /** Services besides the edge, for people. */
+  readonly addresses: readonly Address[];
   /** Resolves, with what happened, when a part has ended by itself. */
   readonly failed: Promise<string>;
   /** Stops all that was started, last first. A second call waits for the first. */
@@ -82,7 +105,8 @@ function startStore(options: StackOptions, environment: Environment, directory: 
   const { UPSTASH_REDIS_REST_URL: restUrl, UPSTASH_REDIS_REST_TOKEN: restToken, REDIS_URL: redisUrl } = environment;
   if (restUrl) return Promise.resolve(existingStore(restUrl, restToken ?? ''));
   if (redisUrl) return startBridge(redisUrl, directory);
-  return options.services === 'machine' ? startMachineRedis(directory) : startEmbeddedStore(directory);
+  const start = { embedded: startEmbeddedStore, found: startFoundStore, machine: startMachineRedis };
+  return start[options.store ?? options.services ?? 'embedded'](directory);
 }
 
 /** Refuses a second run in the same folder, and cleans up after one that was killed. */
@@ -119,6 +143,7 @@ function edgeVariables(
 class RunningParts {
   readonly #directory: string;
   readonly #parts: Part[] = [];
+  readonly #addresses: Address[] = [];
   #url: string;
   #stopped: Promise<void> | null = null;
 
@@ -138,12 +163,24 @@ class RunningParts {
     return part;
   }
 
+  /** Adds a service that people reach at an address of its own. */
+  async addService(service: ServicePart): Promise<void> {
+    this.#addresses.push(service.address);
+    await this.add(service);
+  }
+
+  /** Where the services are that people reach, in the order of their start. */
+  get addresses(): readonly Address[] {
+    return [...this.#addresses];
+  }
+
   /** Writes down what runs; `ready` and `url` once the edge answers. */
   async record(ready: boolean, url: string = this.#url): Promise<void> {
     this.#url = url;
     const children = [];
     for (const { name, pid } of this.#parts) if (pid !== null) children.push(await describeProcess(name, pid));
-    await writeRun(this.#directory, { main: await describeProcess('start', process.pid), children, url, ready });
+    const main = await describeProcess('start', process.pid);
+    await writeRun(this.#directory, { main, children, url, ready, addresses: [...this.#addresses] });
   }
 
   /** Stops all, last started first. A second call waits for the first. */
@@ -158,16 +195,33 @@ class RunningParts {
   }
 }
 
-async function startParts(options: StackOptions, directory: string, parts: RunningParts): Promise<Stack> {
+async function startParts(
+  options: StackOptions,
+  directory: string,
+  seed: Seed | null,
+  parts: RunningParts,
+): Promise<Stack> {
   const { host, port, environment = {}, progress = silentProgress, forwardedPorts = [], signal } = options;
   const step = steps(progress, signal);
   const start = async <Added extends Part>(title: string, work: () => Promise<Added>): Promise<Added> =>
     parts.add(await step(title, work, ({ name }) => name));
+  const companion = async (title: string, work: () => Promise<ServicePart>): Promise<void> => {
+    if (options.companions === true) await parts.addService(await step(title, work, ({ name }) => name));
+  };
   if (options.models !== false) await ensureModels(progress, modelFolders(), signal);
   const postgres = await start('PostgreSQL', () => startPostgres(options, environment, directory));
   const migrated = (names: string[]) => (names.length === 0 ? 'up to date' : `${names.length} applied`);
   await step('Migrations', () => migrate(postgres.url), migrated);
+  if (seed !== null) {
+    await step(
+      'Seed',
+      () => applySeed(postgres.url, seed),
+      () => seed.path,
+    );
+  }
   const store = await start('Store', () => startStore(options, environment, directory));
+  await companion('NATS', () => startNats(directory));
+  await companion('etcd', () => startEtcd(directory));
   const tenant = await developmentTenant(directory);
   await step('Development tenant and key', () => provision(postgres.url, tenant));
   const log = join(directory, 'edge.log');
@@ -176,6 +230,7 @@ async function startParts(options: StackOptions, directory: string, parts: Runni
   const variables = edgeVariables(postgres, store, tenant.tenantId, environment);
   const edge = await start('Edge', () => startEdge({ host, port, directory, variables, onLine, signal }));
   if (forwardedPorts.length > 0) await start('Service ports', () => startForwards(forwardedPorts, port));
+  await companion('Prometheus', () => startPrometheus(edge.url, directory));
   await parts.record(true, edge.url);
   return {
     url: edge.url,
@@ -186,6 +241,7 @@ async function startParts(options: StackOptions, directory: string, parts: Runni
     storeToken: store.token,
     redisUrl: store.redisUrl,
     log,
+    addresses: parts.addresses,
     failed: parts.failed,
     stop: () => parts.stop(),
   };
@@ -194,11 +250,12 @@ async function startParts(options: StackOptions, directory: string, parts: Runni
 /** Starts everything and answers once the edge does. Where a part fails, those before it are stopped again. */
 export async function startStack(options: StackOptions): Promise<Stack> {
   const { port, directory = stateDirectory, progress = silentProgress } = options;
+  const seed = options.seed ? await readSeed(options.seed) : null;
   await claim(directory, port, progress);
   const parts = new RunningParts(directory, `http://localhost:${port}`);
   await parts.record(false);
   try {
-    return await startParts(options, directory, parts);
+    return await startParts(options, directory, seed, parts);
   } catch (error) {
     await parts.stop();
     throw error;

@@ -1,6 +1,6 @@
 /**
- * `npm run start-all`: as `start`, with the machine's own PostgreSQL and Redis instead of the embedded ones, and with
- * the ports on which clients look for single services.
+ * `npm run start-all`: as `start`, with the machine's own PostgreSQL and Redis instead of the embedded ones, with its
+ * NATS, etcd and Prometheus, and with the ports on which clients look for single services.
  */
 import { parseStart } from './command-line.ts';
 import { runCommand } from './run-command.ts';
@@ -13,18 +13,23 @@ const servicePorts = [8086, 8090, 8091];
 process.exitCode = await runCommand({
   name: 'start-all',
   script: import.meta.filename,
-  what: "Starts Treeline with this machine's PostgreSQL and Redis, and with a port for each service.",
+  what:
+    "Starts Treeline with this machine's PostgreSQL, Redis, NATS, etcd and Prometheus, and with a port for each " +
+    'service of the edge. What is missing is installed where that is possible: on Debian and Ubuntu, as root.',
   parse() {
     loadEnvironmentFile();
     checkSettings(process.env);
     return parseStart(process.argv.slice(2), process.env);
   },
-  start: ({ host, port, models }, progress, signal) =>
+  start: ({ host, port, models, seed, embeddedStore }, progress, signal) =>
     startStack({
       host,
       port,
       models,
+      seed,
       services: 'machine',
+      store: embeddedStore ? 'embedded' : 'machine',
+      companions: true,
       forwardedPorts: servicePorts,
       environment: process.env,
       progress,

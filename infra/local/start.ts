@@ -7,14 +7,24 @@ import { startStack } from './stack.ts';
 process.exitCode = await runCommand({
   name: 'start',
   script: import.meta.filename,
-  what: 'Starts Treeline on this machine with an embedded PostgreSQL and an embedded store.',
+  what: "Starts Treeline on this machine with an embedded PostgreSQL, and this machine's Redis if it has one.",
   parse() {
     loadEnvironmentFile();
     checkSettings(process.env);
     return parseStart(process.argv.slice(2), process.env);
   },
-  start: ({ host, port, models }, progress, signal) =>
-    startStack({ host, port, models, services: 'embedded', environment: process.env, progress, signal }),
+  start: ({ host, port, models, seed, embeddedStore }, progress, signal) =>
+    startStack({
+      host,
+      port,
+      models,
+      seed,
+      services: 'embedded',
+      store: embeddedStore ? 'embedded' : 'found',
+      environment: process.env,
+      progress,
+      signal,
+    }),
 });
 // Connections that a driver still holds open must not keep the process.
 process.exit();

@@ -1,14 +1,12 @@
 /** The shared store as a part of a local run, always behind Upstash's REST protocol. */
 import { randomBytes } from 'node:crypto';
-import { access } from 'node:fs/promises';
-import { delimiter, join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
+import { join } from 'node:path';
 import { Redis } from 'ioredis';
-import { canInstall, installPackages } from './debian-packages.ts';
 import { never, type Part } from './part.ts';
 import { freePort, loopback } from './ports.ts';
-import { startChild } from './process.ts';
+import { findProgram, requireProgram } from './programs.ts';
 import { keepSecretFile } from './secret-file.ts';
+import { startService } from './service-part.ts';
 import { createMemoryExecutor } from './store/memory-executor.ts';
 import { createRedisExecutor } from './store/redis-executor.ts';
 import type { Executor } from './store/reply.ts';
@@ -24,21 +22,20 @@ export interface StorePart extends Part {
 
 /** What the embedded store may take of this machine's memory. */
 const storeBytesMax = 64 * 1024 * 1024;
+/** What a Redis has and the embedded store has not. */
+const embeddedLacks = 'no redis-server: string commands only, in memory, nothing survives a stop';
 const preferredRestPort = 54_380;
 const preferredRedisPort = 54_379;
-const startTimeoutMs = 10_000;
-const pollMs = 50;
-const stopGraceMs = 5_000;
 
 function keepToken(directory: string): Promise<string> {
   return keepSecretFile(join(directory, 'store-token'), () => randomBytes(24).toString('hex'));
 }
 
-async function startRest(name: string, executor: Executor, directory: string): Promise<StorePart> {
+async function startRest(name: (port: number) => string, executor: Executor, directory: string): Promise<StorePart> {
   const token = await keepToken(directory);
   const server = await startRestServer(executor, await freePort(preferredRestPort), token);
   return {
-    name: `${name} on port ${server.port}`,
+    name: name(server.port),
     pid: null,
     failed: never,
     url: `http://${loopback}:${server.port}`,
@@ -59,27 +56,15 @@ export function existingStore(url: string, token: string): StorePart {
   };
 }
 
-/** The store of this project, inside our own process. */
+/** The store of this project, inside our own process. Its name says what it lacks. */
 export function startEmbeddedStore(directory: string): Promise<StorePart> {
-  return startRest('Store (embedded, in memory)', createMemoryExecutor(storeBytesMax, Date.now), directory);
+  const name = (port: number) => `embedded on port ${port} (${embeddedLacks})`;
+  return startRest(name, createMemoryExecutor(storeBytesMax, Date.now), directory);
 }
 
 /** The REST protocol in front of the Redis at `redisUrl`. */
 export function startBridge(redisUrl: string, directory: string): Promise<StorePart> {
-  return startRest('REST bridge to Redis', createRedisExecutor(redisUrl), directory);
-}
-
-/** The path of `name` among the folders of PATH, or null. */
-async function findProgram(name: string): Promise<string | null> {
-  for (const folder of (process.env.PATH ?? '').split(delimiter)) {
-    const path = join(folder, name);
-    const there = await access(path).then(
-      () => true,
-      () => false,
-    );
-    if (there) return path;
-  }
-  return null;
+  return startRest((port) => `REST bridge to Redis on port ${port}`, createRedisExecutor(redisUrl), directory);
 }
 
 async function answers(url: string): Promise<boolean> {
@@ -97,12 +82,22 @@ async function answers(url: string): Promise<boolean> {
 
 /** A `redis-server` of the machine's (installed where we may) with nothing on disk, behind the REST protocol. */
 export async function startMachineRedis(directory: string): Promise<StorePart> {
-  if ((await findProgram('redis-server')) === null && (await canInstall())) await installPackages(['redis-server']);
+  const program = await requireProgram({
+    title: 'Redis',
+    program: 'redis-server',
+    debian: 'redis-server',
+    brew: 'redis',
+  });
+  return startRedis(program, directory);
+}
+
+/** The machine's `redis-server` where PATH has one; else the embedded store. Nothing is installed. */
+export async function startFoundStore(directory: string): Promise<StorePart> {
   const program = await findProgram('redis-server');
-  if (program === null)
-    throw new Error(
-      'Redis is not installed. Debian and Ubuntu: apt-get install redis-server; macOS: brew install redis.',
-    );
+  return program === null ? startEmbeddedStore(directory) : startRedis(program, directory);
+}
+
+async function startRedis(program: string, directory: string): Promise<StorePart> {
   const port = await freePort(preferredRedisPort);
   const settings = {
     port,
@@ -113,27 +108,16 @@ export async function startMachineRedis(directory: string): Promise<StorePart> {
     'maxmemory-policy': 'allkeys-lru',
   };
   const parameters = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, String(value)]);
-  const child = await startChild(program, parameters, { cwd: directory });
   const url = `redis://${loopback}:${port}`;
-  for (let waitedMs = 0; !(await answers(url)); waitedMs += pollMs) {
-    if (waitedMs >= startTimeoutMs) {
-      await child.stop('SIGTERM', stopGraceMs);
-      throw new Error(`Redis did not answer within ${startTimeoutMs} ms.`);
-    }
-    await delay(pollMs);
-  }
-  const bridge = await startBridge(url, directory);
-  let stopping = false;
-  const failed = new Promise<string>((resolve) => {
-    void child.ended.then(() => {
-      if (!stopping) resolve('Redis ended by itself.');
-    });
+  const redis = await startService({ title: 'Redis', program, parameters, directory, isReady: () => answers(url) });
+  const bridge = await startBridge(url, directory).catch(async (error: unknown) => {
+    await redis.stop();
+    throw error;
   });
   const stop = async () => {
-    stopping = true;
     await bridge.stop();
-    await child.stop('SIGTERM', stopGraceMs);
+    await redis.stop();
   };
   const name = `Redis on port ${port}, REST on ${new URL(bridge.url).port}`;
-  return { ...bridge, name, pid: child.pid, failed, stop, redisUrl: url };
+  return { ...bridge, ...redis, name, stop, redisUrl: url };
 }

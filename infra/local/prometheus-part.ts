@@ -1,0 +1,53 @@
+/** Prometheus as a part of a local run: the machine's `prometheus`, which reads the edge's metrics. */
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ServicePart } from './part.ts';
+import { projectDirectory } from './paths.ts';
+import { freePortNear, loopback } from './ports.ts';
+import { requireProgram } from './programs.ts';
+import { writeSecretFile } from './secret-file.ts';
+import { answersOk, startService } from './service-part.ts';
+
+const preferredPort = 9090;
+const retention = { time: '7d', size: '256MB' };
+
+/** What the committed configuration reads: the edge of a start without flags. */
+const committedTarget = `${loopback}:8787`;
+const committedPath = 'metrics_path: /metrics\n';
+
+/** `configuration` with the metrics of the edge at `edgeUrl`. Throws where it does not name the usual edge once. */
+export function prometheusConfiguration(configuration: string, edgeUrl: string): string {
+  const { port, pathname } = new URL(`${edgeUrl}/metrics`);
+  for (const text of [committedTarget, committedPath]) {
+    if (configuration.split(text).length !== 2)
+      throw new Error(`infra/prometheus/prometheus.yml must hold "${text.trim()}" exactly once.`);
+  }
+  return configuration
+    .replace(committedTarget, `${loopback}:${port}`)
+    .replace(committedPath, `metrics_path: ${pathname}\n`);
+}
+
+/** Starts Prometheus on the metrics of the edge at `edgeUrl`. Throws with what to install where it is missing. */
+export async function startPrometheus(edgeUrl: string, directory: string): Promise<ServicePart> {
+  const wanted = { title: 'Prometheus', program: 'prometheus', debian: 'prometheus', brew: 'prometheus' };
+  const program = await requireProgram(wanted);
+  const port = await freePortNear(preferredPort);
+  const data = join(directory, 'prometheus');
+  await mkdir(data, { recursive: true, mode: 0o700 });
+  const file = join(directory, 'prometheus.yml');
+  const committed = await readFile(join(projectDirectory, 'infra/prometheus/prometheus.yml'), 'utf8');
+  await writeSecretFile(file, prometheusConfiguration(committed, edgeUrl));
+  const settings = {
+    'config.file': file,
+    'storage.tsdb.path': data,
+    'storage.tsdb.retention.time': retention.time,
+    'storage.tsdb.retention.size': retention.size,
+    'web.listen-address': `${loopback}:${port}`,
+    'log.level': 'warn',
+  };
+  const parameters = Object.entries(settings).map(([name, value]) => `--${name}=${value}`);
+  const url = `http://${loopback}:${port}`;
+  const isReady = () => answersOk(`${url}/-/ready`);
+  const service = await startService({ title: 'Prometheus', program, parameters, directory, isReady });
+  return { ...service, name: `Prometheus on port ${port}`, address: { title: 'Prometheus', url } };
+}
