@@ -4,6 +4,7 @@
  */
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import { cors } from 'hono/cors';
+import { secureHeaders } from 'hono/secure-headers';
 import { boundBody } from './body.ts';
 import { CacheCoordinator, isolateEntriesMax, isolateWeightMax } from './cache/coordinator.ts';
 import type { Configuration } from './configuration.ts';
@@ -19,6 +20,7 @@ import { WasmEmbeddingEngine } from './inference/wasm-engine.ts';
 import { missingRoute } from './missing-route.ts';
 import { createRouter } from './openapi.ts';
 import type { Platform } from './ports.ts';
+import { referencePage } from './reference/page.ts';
 import { createMetrics } from './telemetry/metrics.ts';
 import { observe } from './telemetry/observe.ts';
 import { OtlpExporter } from './telemetry/otlp.ts';
@@ -31,7 +33,14 @@ import { UsageLedger } from './tenancy/usage.ts';
 import { loadCacheIndex, loadRouter, type TrapListener } from './wasm/loader.ts';
 
 /** Addresses that answer without a credential: they tell nothing of any tenant. */
-const publicPaths = new Set(['/', '/v2', '/v2/health/live', '/v2/health/ready', '/openapi.json']);
+const publicPaths = new Set(['/', '/v2', '/v2/health/live', '/v2/health/ready', '/openapi.json', '/docs']);
+
+/** No page of ours runs a script, is framed, or loads anything; other origins may read answers, by CORS. */
+const protection = {
+  contentSecurityPolicy: { defaultSrc: ["'none'"], styleSrc: ["'unsafe-inline'"], frameAncestors: ["'none'"] },
+  crossOriginResourcePolicy: 'cross-origin',
+  xFrameOptions: 'DENY',
+};
 
 /** Response headers that a page of another origin may read. */
 const readableHeaders = [
@@ -99,6 +108,7 @@ export function createApp(platform: Platform, configuration: Configuration): Ope
   app.use(observe(services));
   // Credentials travel in headers, never in cookies, so any page may call; what it may read is listed.
   app.use(cors({ origin: '*', exposeHeaders: readableHeaders, maxAge: 600 }));
+  app.use(secureHeaders(protection));
   app.use(async (context, next) => {
     await next();
     context.env.background.run(Promise.all([usage.flush(), exporter?.forceFlush()]));
@@ -112,7 +122,9 @@ export function createApp(platform: Platform, configuration: Configuration): Ope
   });
   app.use(boundBody());
 
-  app.get('/', (context) => context.json({ name: 'treeline', version: '0.1.0', documentation: '/openapi.json' }));
+  app.get('/', (context) =>
+    context.json({ name: 'treeline', version: '0.1.0', documentation: '/docs', openapi: '/openapi.json' }),
+  );
   app.route('/', openAiRoutes(embedding));
   app.route('/', openInferenceRoutes(embedding));
   app.route('/', inferRoute(embedding));
@@ -125,10 +137,12 @@ export function createApp(platform: Platform, configuration: Configuration): Ope
     in: 'header',
     name: 'x-api-key',
   });
-  app.doc31('/openapi.json', {
+  const description = {
     openapi: '3.1.0',
     info: { title: 'Treeline', version: '0.1.0', description: 'One address in front of every model.' },
-  });
+  };
+  app.doc31('/openapi.json', description);
+  app.get('/docs', (context) => context.html(referencePage(app.getOpenAPI31Document(description))));
 
   const missing = missingRoute(app.routes);
   app.notFound((context) => {

@@ -1,6 +1,6 @@
 import { deflateSync, gzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
-import { bodyBytesMax, parseJson, readBody } from './body.ts';
+import { bodyBytesMax, checkJsonDepth, jsonDepthMax, parseJson, readBody } from './body.ts';
 
 const request = (body: Uint8Array | string | ReadableStream | null, encoding?: string): Request =>
   new Request('http://edge.test/', {
@@ -87,4 +87,20 @@ test.each(['', '{', '{"a":1,}', '[1', 'undefined', '\u0000'])('parseJson refuses
 test('parseJson refuses bytes that are not UTF-8 and takes a byte order mark', () => {
   expect(() => parseJson(Uint8Array.of(0x22, 0xff, 0x22))).toThrow(/not valid JSON/);
   expect(parseJson(Uint8Array.of(0xef, 0xbb, 0xbf, 0x31))).toBe(1);
+});
+
+const nested = (depth: number): string => `${'[{"a":'.repeat(depth / 2)}1${'}]'.repeat(depth / 2)}`;
+
+test('JSON may be nested as deep as the bound and no deeper', () => {
+  expect(() => checkJsonDepth(nested(jsonDepthMax))).not.toThrow();
+  expect(() => checkJsonDepth(nested(jsonDepthMax + 2))).toThrow(/at most 64 levels/);
+  expect(() => parseJson(new TextEncoder().encode(nested(jsonDepthMax + 2)))).toThrow(/at most 64 levels/);
+});
+
+test('brackets inside strings are text, also after escaped quotes', () => {
+  expect(() => checkJsonDepth(JSON.stringify(['['.repeat(1_000), '"\\"[['.repeat(100)]))).not.toThrow();
+});
+
+test('a string of quotes that never ends is looked through once', () => {
+  expect(() => checkJsonDepth(`"${'\\"'.repeat(bodyBytesMax / 4)}`)).not.toThrow();
 });

@@ -50,14 +50,55 @@ export async function readBody(request: Request): Promise<Uint8Array> {
   return whole;
 }
 
+/** Levels that arrays and objects of a JSON body may lie within each other. */
+export const jsonDepthMax = 64;
+
+/**
+ * Refuses JSON that is nested deeper than `jsonDepthMax`, before anything is built from it. Brackets inside strings do
+ * not count; whether the rest is JSON at all is the parser's to say. One pass without a regular expression, since a
+ * string that does not end would make one start over at each of its quotes.
+ */
+export function checkJsonDepth(text: string): void {
+  let depth = 0;
+  let isInString = false;
+  for (let index = 0; index < text.length; index += 1) {
+    const character = text[index];
+    if (isInString) {
+      if (character === '\\') index += 1;
+      else if (character === '"') isInString = false;
+    } else if (character === '"') isInString = true;
+    else if (character === '[' || character === '{') depth += 1;
+    else if (character === ']' || character === '}') depth -= 1;
+    if (depth > jsonDepthMax) {
+      throw new ApiError('invalid_request', `JSON may be nested at most ${jsonDepthMax} levels deep.`);
+    }
+  }
+}
+
 /** The JSON value in `bytes`. @throws ApiError invalid_request */
 export function parseJson(bytes: Uint8Array): unknown {
+  const text = decodeText(bytes);
+  checkJsonDepth(text);
   try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    return JSON.parse(text);
   } catch (cause) {
     throw new ApiError('invalid_request', 'The body is not valid JSON in UTF-8.', { cause });
   }
 }
+
+function decodeText(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new ApiError('invalid_request', 'The body is not valid JSON in UTF-8.', { cause });
+  }
+}
+
+/** Bounds the depth of a JSON body that a route's schema is about to parse. */
+export const boundJson: MiddlewareHandler<Environment> = async function boundJson(context, next) {
+  if (context.req.header('content-type')?.includes('json') === true) checkJsonDepth(await context.req.text());
+  await next();
+};
 
 /** Bounds every body that a route reads by itself. A declared length is believed; an undeclared one is counted. */
 export function boundBody(): MiddlewareHandler<Environment> {

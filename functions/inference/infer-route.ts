@@ -1,5 +1,6 @@
 /** `POST /infer`: one model, one input, for callers that want neither OpenAI's form nor tensors. */
 import { createRoute, z } from '@hono/zod-openapi';
+import { boundJson } from '../body.ts';
 import { cacheStatus } from '../cache/cache-status.ts';
 import { createRouter, failures, security } from '../openapi.ts';
 import { callContext } from './call-context.ts';
@@ -28,6 +29,7 @@ const route = createRoute({
   path: '/infer',
   summary: 'Run a model; "test" is an alias of the default one',
   security,
+  middleware: boundJson,
   request: { body: { content: { 'application/json': { schema: inferRequest } }, required: true } },
   responses: {
     200: { description: 'The result', content: { 'application/json': { schema: inferResponse } } },

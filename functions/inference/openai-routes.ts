@@ -1,6 +1,7 @@
 /** `POST /v1/embeddings` as OpenAI defines it, and `/v1/similarity` and `/v1/rerank` beside it. */
 import { Buffer } from 'node:buffer';
 import { createRoute, z } from '@hono/zod-openapi';
+import { boundJson } from '../body.ts';
 import { cacheStatus } from '../cache/cache-status.ts';
 import { ApiError } from '../errors.ts';
 import { createRouter, failures, security } from '../openapi.ts';
@@ -63,6 +64,7 @@ const embeddingRoute = createRoute({
   path: '/v1/embeddings',
   summary: 'Embed texts or token ids',
   security,
+  middleware: boundJson,
   request: { body: { content: { 'application/json': { schema: embeddingRequest } }, required: true } },
   responses: {
     200: { description: 'One unit vector an input', content: { 'application/json': { schema: embeddingResponse } } },
@@ -96,6 +98,7 @@ const similarityRoute = createRoute({
   path: '/v1/similarity',
   summary: 'Cosine similarity of texts to a source text',
   security,
+  middleware: boundJson,
   request: { body: { content: { 'application/json': { schema: similarityRequest } }, required: true } },
   responses: {
     200: { description: 'One score a text, in order', content: { 'application/json': { schema: similarityResponse } } },
@@ -134,6 +137,7 @@ const rerankRoute = createRoute({
   path: '/v1/rerank',
   summary: 'Order documents by their similarity to a query',
   security,
+  middleware: boundJson,
   request: { body: { content: { 'application/json': { schema: rerankRequest } }, required: true } },
   responses: {
     200: { description: 'Best first', content: { 'application/json': { schema: rerankResponse } } },

@@ -24,6 +24,7 @@ export function observe({ clock, tracer, metrics, log }: Observers): MiddlewareH
     const { method, path } = context.req;
     const steps = new Steps(tracer, clock, `${method} ${path}`, parentOf(context.req.header('traceparent')));
     context.set('steps', steps);
+    const requestId = requestIdOf(context.req.header('x-request-id')) ?? steps.traceId;
     await next();
     const route = matchedRoute(routePath(context, -1));
     const { status } = context.res;
@@ -36,13 +37,21 @@ export function observe({ clock, tracer, metrics, log }: Observers): MiddlewareH
       'http.request.method': method,
       'http.route': route,
       'http.response.status_code': status,
+      'treeline.request.id': requestId,
       ...(caller === undefined ? {} : { [tenantAttribute]: caller.tenantId }),
     });
     steps.end();
+    context.header('x-request-id', requestId);
     context.header('x-trace-id', steps.traceId);
     if (steps.serverTiming !== '') context.header('server-timing', steps.serverTiming);
-    if (status >= 500) log.write('error', 'request failed', { route, method, status, trace_id: steps.traceId });
+    if (status >= 500)
+      log.write('error', 'request failed', { route, method, status, trace_id: steps.traceId, request_id: requestId });
   };
+}
+
+/** The client's own name for its request, where it is one that a log can hold; null else. */
+function requestIdOf(shown: string | undefined): string | null {
+  return shown !== undefined && /^[\w.:/+=-]{1,128}$/.test(shown) ? shown : null;
 }
 
 /** Paths that no route matched share one label, or a scanner could fill the memory with label values. */

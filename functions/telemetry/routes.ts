@@ -2,6 +2,7 @@
 import { createRoute, z } from '@hono/zod-openapi';
 import { ApiError } from '../errors.ts';
 import { createRouter, failures, security } from '../openapi.ts';
+import type { Caller } from '../tenancy/caller.ts';
 import type { Metrics } from './metrics.ts';
 import { type TraceStore, tracesMax } from './traces.ts';
 
@@ -26,6 +27,8 @@ const traceSchema = z
   })
   .openapi('Trace');
 
+const traceIdSchema = z.string().regex(/^[0-9a-f]{32}$/, 'must be 32 hexadecimal digits');
+
 const tracesRoute = createRoute({
   method: 'get',
   path: '/api/v1/tracing/trace',
@@ -33,16 +36,28 @@ const tracesRoute = createRoute({
   security,
   request: {
     query: z.object({
-      trace_id: z
-        .string()
-        .regex(/^[0-9a-f]{32}$/, 'must be 32 hexadecimal digits')
-        .optional(),
+      trace_id: traceIdSchema.optional(),
       limit: z.coerce.number().int().min(1).max(tracesMax).default(20),
     }),
   },
   responses: {
     200: {
       description: 'Newest first',
+      content: { 'application/json': { schema: z.object({ traces: z.array(traceSchema) }) } },
+    },
+    ...failures('problem', 404),
+  },
+});
+
+const traceRoute = createRoute({
+  method: 'get',
+  path: '/api/v1/tracing/trace/{id}',
+  summary: 'The caller’s requests under one trace id',
+  security,
+  request: { params: z.object({ id: traceIdSchema }) },
+  responses: {
+    200: {
+      description: 'Newest first; a client may have sent several requests under one id',
       content: { 'application/json': { schema: z.object({ traces: z.array(traceSchema) }) } },
     },
     ...failures('problem', 404),
@@ -60,22 +75,25 @@ const metricsRoute = createRoute({
   },
 });
 
-/** Mounts both. */
+/** Mounts them. */
 export function telemetryRoutes(services: { metrics: Metrics; traces: TraceStore }) {
   const { metrics, traces } = services;
+  const find = ({ tenantId }: Caller, traceId: string) => {
+    const found = traces.find(tenantId, traceId);
+    if (found.length > 0) return { traces: found.map(toJson) };
+    throw new ApiError('trace_not_found', 'This isolate holds no trace of yours with that id.');
+  };
   return createRouter()
     .openapi(metricsRoute, async (context) => {
       return context.text(await metrics.registry.metrics(), 200, { 'content-type': metrics.registry.contentType });
     })
     .openapi(tracesRoute, (context) => {
       const { trace_id: traceId, limit } = context.req.valid('query');
-      const { tenantId } = context.get('caller');
-      if (traceId === undefined) return context.json({ traces: traces.latest(tenantId, limit).map(toJson) }, 200);
-      const found = traces.find(tenantId, traceId);
-      if (found.length === 0)
-        throw new ApiError('trace_not_found', 'This isolate holds no trace of yours with that id.');
-      return context.json({ traces: found.map(toJson) }, 200);
-    });
+      const caller = context.get('caller');
+      if (traceId !== undefined) return context.json(find(caller, traceId), 200);
+      return context.json({ traces: traces.latest(caller.tenantId, limit).map(toJson) }, 200);
+    })
+    .openapi(traceRoute, (context) => context.json(find(context.get('caller'), context.req.valid('param').id), 200));
 }
 
 const toJson = (trace: ReturnType<TraceStore['latest']>[number]) => ({ ...trace, spans: [...trace.spans] });

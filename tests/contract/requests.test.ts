@@ -1,6 +1,6 @@
 import { gzipSync } from 'node:zlib';
 import { expect, test } from 'vitest';
-import { edge, model } from './edge.ts';
+import { EdgeClient, edge, model, runningEdge } from './edge.ts';
 
 const client = edge();
 /** Bytes of a body that are taken, after decompression. */
@@ -46,8 +46,9 @@ test('a small body that unpacks to a large one is refused', async () => {
 test('JSON that is 100,000 arrays deep is refused and the next call answered', async () => {
   const deep = '['.repeat(100_000) + ']'.repeat(100_000);
   for (const path of ['/v1/embeddings', '/v1/chat/completions', '/infer', `/v2/models/${model}/infer`]) {
-    const { status } = await client.json(path, { body: `{"model":"${model}","input":${deep}}` });
+    const { status, body } = await client.json(path, { body: `{"model":"${model}","input":${deep}}`, headers: json });
     expect(status).toBe(400);
+    expect(JSON.stringify(body)).toContain('nested at most 64 levels');
   }
   expect((await client.embed('still here'))[0]).toHaveLength(384);
 });
@@ -139,4 +140,31 @@ test('a header that is full of text does no harm', async () => {
     'x-request-id': 'y'.repeat(4_000),
   };
   expect((await client.call('/v1/models', { headers })).status).toBe(200);
+});
+
+test('an answer names the request: as the client did, or by its trace', async () => {
+  const named = await client.call('/v1/models', { headers: { 'x-request-id': 'order-17/attempt.2' } });
+  expect(named.headers.get('x-request-id')).toBe('order-17/attempt.2');
+  const unnamed = await client.call('/v1/models');
+  expect(unnamed.headers.get('x-request-id')).toBe(unnamed.headers.get('x-trace-id'));
+  const unusable = await client.call('/v1/models', { headers: { 'x-request-id': 'a "b"' } });
+  expect(unusable.headers.get('x-request-id')).toBe(unusable.headers.get('x-trace-id'));
+});
+
+test('every answer tells browsers to guess, frame and load nothing', async () => {
+  for (const path of ['/', '/docs', '/v1/nothing', '/v1/models']) {
+    const { headers } = await client.call(path);
+    expect(headers.get('x-content-type-options')).toBe('nosniff');
+    expect(headers.get('x-frame-options')).toBe('DENY');
+    expect(headers.get('content-security-policy')).toContain("default-src 'none'");
+    expect(headers.get('referrer-policy')).toBe('no-referrer');
+  }
+});
+
+test('the reference page names every operation of the OpenAPI document, and needs no key', async () => {
+  const anyone = new EdgeClient(runningEdge().url, null);
+  const { paths } = (await anyone.json('/openapi.json')).body;
+  const page = await (await anyone.call('/docs')).text();
+  expect(Object.keys(paths).length).toBeGreaterThan(15);
+  for (const path of Object.keys(paths)) expect(page).toContain(path);
 });

@@ -143,3 +143,13 @@ test('usage is written for the tenant, tokens and cache hits included', async ()
   ]);
   expect(Number(rows[0]?.input_tokens)).toBeGreaterThan(3);
 });
+
+test('a trace is found by its address too, and an id that is none is told apart from one that is not there', async () => {
+  const called = await client.call('/v1/models');
+  const traceId = called.headers.get('x-trace-id');
+  const found = await client.json(`/api/v1/tracing/trace/${traceId}`);
+  expect(found.status).toBe(200);
+  expect(found.body.traces[0].trace_id).toBe(traceId);
+  expect((await client.json(`/api/v1/tracing/trace/${'0'.repeat(31)}1`)).status).toBe(404);
+  expect((await client.json('/api/v1/tracing/trace/x')).status).toBe(400);
+});
