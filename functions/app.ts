@@ -40,12 +40,15 @@ const protection = {
   contentSecurityPolicy: { defaultSrc: ["'none'"], styleSrc: ["'unsafe-inline'"], frameAncestors: ["'none'"] },
   crossOriginResourcePolicy: 'cross-origin',
   xFrameOptions: 'DENY',
+  // Without sub-domains: what else lives under the customer's name is the customer's business.
+  strictTransportSecurity: 'max-age=15552000',
 };
 
 /** Response headers that a page of another origin may read. */
 const readableHeaders = [
   'cache-status',
   'server-timing',
+  'x-request-id',
   'x-trace-id',
   'retry-after',
   'inference-header-content-length',
