@@ -1,8 +1,8 @@
 /** `npm run help`: every command of the project, one line each. */
 const commands: readonly [string, string][] = [
-  ['start', 'run the edge on http://localhost:8787 with embedded Postgres and Redis; nothing else is needed'],
+  ['start', 'run the edge on http://localhost:8787 with an embedded Postgres and a store; nothing else is needed'],
   ['start-supabase', 'the same on the other host: http://localhost:54321/functions/v1/treeline, under Deno'],
-  ['start-all', 'the same with real PostgreSQL and Redis, each from a package of the system'],
+  ['start-all', 'the same with real PostgreSQL, Redis, NATS, etcd and Prometheus, each from a package of the system'],
   ['stop', 'stop what start or start-all left running'],
   ['test', 'install what is missing and run all tests'],
   ['models', 'fetch the models’ weights and make the files that the edge loads'],
