@@ -1,13 +1,15 @@
 /** The commands `start` and `stop` as a person uses them, on both hosts: what they say, and what they leave behind. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { chmod, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { projectDirectory } from '../../infra/local/paths.ts';
 import { freePort } from '../../infra/local/ports.ts';
 import { isAlive } from '../../infra/local/process.ts';
+import { findProgram } from '../../infra/local/programs.ts';
 import { silentProgress } from '../../infra/local/progress.ts';
 import { readRun } from '../../infra/local/run-file.ts';
 import { ensureModels } from '../../infra/models/fetch.ts';
@@ -169,6 +171,54 @@ it(
     expect(start.output()).toContain('ECONNREFUSED');
     expect(start.output()).not.toContain('secret-word');
     expect(await readRun(directory)).toBeNull();
+  },
+  startTimeoutMs,
+);
+
+it(
+  'says in which line a seed is wrong and starts no edge; runs a right one at each start',
+  async () => {
+    const seed = join(directory, 'seed.sql');
+    const parameters = ['--port', String(await freePort()), '--no-models', '--embedded-store'];
+    await writeFile(seed, "create table seeded (label text);\n-- größer 🌲\ninsert into seeded value ('x');\n");
+    const wrong = run('start.ts', [...parameters, '--seed', seed]);
+    expect(await wrong.ended).toBe(1);
+    expect(wrong.output()).toContain(`✗ Seed: ${seed}, line 3: syntax error at or near "value"`);
+    expect(wrong.output()).not.toContain('Edge');
+
+    await writeFile(seed, "create table seeded (label text);\ninsert into seeded values ('größer 🌲');\n");
+    const right = run('start.ts', parameters, { SEED: seed });
+    await untilReady(right);
+    expect(right.output()).toContain(`✓ Seed: ${seed}`);
+    expect(right.output()).toContain('string commands only, in memory, nothing survives a stop');
+    const variables = await readFile(join(directory, 'edge.env'), 'utf8');
+    const client = new pg.Client({ connectionString: /^DATABASE_URL='(.*)'$/m.exec(variables)?.[1] });
+    await client.connect();
+    const { rows } = await client.query('select label from seeded');
+    await client.end();
+    expect(rows).toEqual([{ label: 'größer 🌲' }]);
+  },
+  startTimeoutMs,
+);
+
+it('says that there is no seed of that name before anything starts', async () => {
+  const start = run('start.ts', ['--seed', join(directory, 'no-such.sql')]);
+  expect(await start.ended).toBe(1);
+  expect(start.output()).toContain('no-such.sql cannot be read: ENOENT');
+  expect(start.output()).not.toContain('PostgreSQL');
+});
+
+it.skipIf((await findProgram('redis-server')) === null)(
+  "stores in the machine's Redis where it has one",
+  async () => {
+    const start = run('start.ts', ['--port', String(await freePort()), '--no-models']);
+    await untilReady(start);
+    expect(start.output()).toMatch(/✓ Store: Redis on port \d+, REST on \d+/);
+    const redis = (await readRun(directory))?.children.find(({ name }) => name.startsWith('Redis'));
+    expect(isAlive(redis?.pid ?? 0)).toBe(true);
+    start.child.kill('SIGINT');
+    expect(await start.ended).toBe(0);
+    expect(isAlive(redis?.pid ?? 0)).toBe(false);
   },
   startTimeoutMs,
 );
