@@ -66,6 +66,15 @@ function once<Value>(make: () => Promise<Value>): () => Promise<Value> {
   };
 }
 
+/** The same for what is made without waiting. */
+function onceNow<Value>(make: () => Value): () => Value {
+  let made: { readonly value: Value } | null = null;
+  return () => {
+    made ??= { value: make() };
+    return made.value;
+  };
+}
+
 /** Everything that lives as long as the isolate, made from the host's ports. */
 function createServices(platform: Platform, configuration: Configuration) {
   const { clock, random, sql, log, wasm, sharedStore, identity } = platform;
@@ -144,8 +153,11 @@ export function createApp(platform: Platform, configuration: Configuration): Ope
     openapi: '3.1.0',
     info: { title: 'Treeline', version: '0.1.0', description: 'One address in front of every model.' },
   };
-  app.doc31('/openapi.json', description);
-  app.get('/docs', (context) => context.html(referencePage(app.getOpenAPI31Document(description))));
+  // Both are public and never change, so they are made once, at the first call.
+  const document = onceNow(() => app.getOpenAPI31Document(description));
+  const page = onceNow(() => referencePage(document()));
+  app.get('/openapi.json', (context) => context.json(document()));
+  app.get('/docs', (context) => context.html(page()));
 
   const missing = missingRoute(app.routes);
   app.notFound((context) => {

@@ -4,6 +4,7 @@
  * answer's speed what another has asked.
  */
 import type { CacheIndex } from '../../wasm-go/cache.ts';
+import { sha256 } from '../digest.ts';
 import type { Clock, Log, SharedStore } from '../ports.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { type LiveInstance, WasmTrapped } from '../wasm/instance.ts';
@@ -38,10 +39,8 @@ interface CoordinatorPorts {
 export type Found = { readonly value: string; readonly outcome: CacheOutcome & { kind: 'hit' } } | null;
 
 /** SHA-256 of `parts`, each by its length so that no two lists are alike, in hex. */
-export async function cacheKey(parts: readonly string[]): Promise<string> {
-  const text = parts.map((part) => `${part.length}:${part}`).join('');
-  const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text));
-  return [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+export function cacheKey(parts: readonly string[]): Promise<string> {
+  return sha256(parts.map((part) => `${part.length}:${part}`).join(''));
 }
 
 /** Looks up and stores; one an isolate. */

@@ -4,7 +4,7 @@ import { parseJson, readBody } from '../body.ts';
 import type { Configuration } from '../configuration.ts';
 import { ApiError } from '../errors.ts';
 import type { EmbeddingService } from '../inference/embedding.ts';
-import { createRouter, failures, security } from '../openapi.ts';
+import { createRouter, failures, parseRequest, security } from '../openapi.ts';
 import type { Clock } from '../ports.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { traceparentOf } from '../telemetry/tracing.ts';
@@ -79,14 +79,6 @@ function checkModel(model: string, { models }: Configuration['upstream']): void 
   throw new ApiError('model_not_found', message, { parameter: 'model' });
 }
 
-function parseChat(bytes: Uint8Array): z.infer<typeof chatRequest> {
-  const parsed = chatRequest.safeParse(parseJson(bytes));
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  const parameter = issue?.path.join('.') ?? '';
-  throw new ApiError('invalid_request', `${parameter}: ${issue?.message ?? 'not valid'}`, { parameter });
-}
-
 /** Mounts the gateway. */
 export function gatewayRoutes(services: GatewayServices) {
   const { configuration, embedding, upstreams, usage, clock, metrics } = services;
@@ -113,7 +105,7 @@ export function gatewayRoutes(services: GatewayServices) {
   router.post('/v1/chat/completions', async (context) => {
     const startedAt = clock.elapsed();
     const body = await readBody(context.req.raw);
-    const request = parseChat(body);
+    const request = parseRequest(chatRequest, parseJson(body));
     checkModel(request.model, upstream);
     const steps = context.get('steps');
     steps.request.setAttributes({ 'gen_ai.operation.name': 'chat', 'gen_ai.request.model': request.model });

@@ -5,7 +5,7 @@ import { parseJson, readBody } from '../body.ts';
 import { cacheStatus } from '../cache/cache-status.ts';
 import type { Environment } from '../environment.ts';
 import { ApiError } from '../errors.ts';
-import { createRouter, failures, security } from '../openapi.ts';
+import { createRouter, failures, parseRequest, security } from '../openapi.ts';
 import { callContext } from './call-context.ts';
 import type { EmbeddingService } from './embedding.ts';
 import type { ModelDescription } from './engine.ts';
@@ -133,14 +133,6 @@ function splitBody(body: Uint8Array, headLength: string | undefined): { head: un
   return { head: parseJson(body.subarray(0, length)), binary: new BinaryData(body.subarray(length)) };
 }
 
-function parseHead(head: unknown): z.infer<typeof inferenceRequest> {
-  const parsed = inferenceRequest.safeParse(head);
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  const parameter = issue?.path.join('.') ?? '';
-  throw new ApiError('invalid_request', `${parameter}: ${issue?.message ?? 'not valid'}`, { parameter });
-}
-
 /** Whether the client wants the output as raw bytes: by its output's own parameter, or else by the request's. */
 function wantsBinary(request: z.infer<typeof inferenceRequest>): boolean {
   const [output] = request.outputs ?? [];
@@ -157,7 +149,7 @@ async function infer(service: EmbeddingService, context: Context<Environment>): 
     await readBody(context.req.raw),
     context.req.header('inference-header-content-length'),
   );
-  const request = parseHead(head);
+  const request = parseRequest(inferenceRequest, head);
   const asBinary = wantsBinary(request);
   const inputs = toEmbeddingInputs(request.inputs, binary);
   const answer = await service.embed(model, inputs, callContext(context, 'infer'));

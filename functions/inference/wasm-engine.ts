@@ -2,6 +2,7 @@
  * The models of this isolate: weights streamed into the Rust module's memory once, verified by hash where they lie, and
  * computed there. After a trap the module is fresh and empty, and the models are loaded again at their next use.
  */
+import { sha256 } from '../digest.ts';
 import { ApiError } from '../errors.ts';
 import type { Background, Platform } from '../ports.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -179,11 +180,7 @@ async function fill(onSame: OnSame, loader: ModelLoader, stream: ReadableStream<
 }
 
 /** Compares the hash of what lies in memory with the catalogue's. */
-async function verify(onSame: OnSame, loader: ModelLoader, { sha256 }: CatalogueEntry): Promise<void> {
-  const digest = await crypto.subtle.digest(
-    'SHA-256',
-    onSame(() => loader.bytes()),
-  );
-  const found = [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
-  if (found !== sha256) throw new Error(`the weights' SHA-256 is ${found}, and should be ${sha256}`);
+async function verify(onSame: OnSame, loader: ModelLoader, entry: CatalogueEntry): Promise<void> {
+  const found = await sha256(onSame(() => loader.bytes()));
+  if (found !== entry.sha256) throw new Error(`the weights' SHA-256 is ${found}, and should be ${entry.sha256}`);
 }

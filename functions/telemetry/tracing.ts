@@ -5,9 +5,8 @@
 import type { Context as OtelContext, Span, Tracer } from '@opentelemetry/api';
 import { ROOT_CONTEXT, SpanKind, SpanStatusCode, TraceFlags, trace } from '@opentelemetry/api';
 import { BasicTracerProvider, type IdGenerator, type SpanProcessor } from '@opentelemetry/sdk-trace-base';
+import { hex } from '../digest.ts';
 import type { Clock, Random } from '../ports.ts';
-
-const hex = (bytes: Uint8Array): string => [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 
 /** Identifiers from the host's random source. */
 function idGenerator(random: Random): IdGenerator {

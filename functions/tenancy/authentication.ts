@@ -2,6 +2,7 @@
  * From a credential to a caller. Keys are compared by SHA-256 in the database; what was found is remembered for a short
  * while, so that a revoked key ends within `keyMemoryMs` and a database that is away does not stop known callers.
  */
+import { sha256 } from '../digest.ts';
 import { ApiError } from '../errors.ts';
 import type { Clock, Identity, Sql } from '../ports.ts';
 import type { Caller, Credential } from './caller.ts';
@@ -19,10 +20,7 @@ interface Remembered {
 }
 
 /** SHA-256 of `key` in lower-case hex, as the table `api_keys` keeps it. */
-export async function hashKey(key: string): Promise<string> {
-  const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(key));
-  return [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
-}
+export const hashKey = (key: string): Promise<string> => sha256(key);
 
 /** Finds out who calls. One an isolate. */
 export class Authentication {
