@@ -1,0 +1,46 @@
+//! The seam between serving (who runs next, which token is chosen) and computing (what the model thinks of it). The CPU
+//! kernels of this crate implement [`Decoder`], and so does candle, on CPU and CUDA, in the crate `backend-candle`.
+
+use engine_core::EngineError;
+
+/// What serving must know of a model.
+#[derive(Debug, Clone)]
+pub struct DecoderShape {
+    /// Logits a token.
+    pub vocabulary_size: usize,
+    /// Tokens of context, of prompt and answer together.
+    pub context_length: usize,
+    /// Tokens whose keys and values one block of the cache holds.
+    pub block_tokens: usize,
+    /// Blocks of the cache; numbers of blocks are below this.
+    pub blocks: usize,
+    /// Tokens of one step, of all sequences together, at most.
+    pub step_tokens_max: usize,
+    /// Bytes of weights and cache.
+    pub memory_bytes: u64,
+}
+
+/// One sequence's part of a step: a chunk of its prompt, or the one token chosen last.
+#[derive(Debug, Clone, Copy)]
+pub struct StepSequence<'step> {
+    /// Tokens to compute, at least one.
+    pub tokens: &'step [u32],
+    /// Position of the first of them; keys and values of all before are in the blocks.
+    pub position: usize,
+    /// Blocks of the cache for positions 0, `block_tokens`, 2·`block_tokens`, …, up to the last token of this step.
+    /// Blocks may be shared with other sequences where they hold the same prefix; those are only read.
+    pub blocks: &'step [u32],
+    /// Whether the logits after the last token are wanted.
+    pub wants_logits: bool,
+}
+
+/// Computes steps. One thread calls it; it may use more inside.
+pub trait Decoder: Send {
+    /// What it is.
+    fn shape(&self) -> &DecoderShape;
+
+    /// Computes the step, writes the new keys and values into the blocks, and the logits of those sequences that want
+    /// them, in order, one row of `vocabulary_size` each, into `logits`. The result of a sequence does not depend on
+    /// which others are in the step.
+    fn step(&mut self, sequences: &[StepSequence<'_>], logits: &mut Vec<f32>) -> Result<(), EngineError>;
+}

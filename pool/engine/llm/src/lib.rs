@@ -1,0 +1,12 @@
+//! Language models: computing them on a CPU, and serving them to many callers at once.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`decoder`] | the seam between the two halves |
+//! | `gguf`, `cpu` | computing: the weights file, quantised products, attention over a paged cache |
+//! | `tokenizer`, `template`, `sampling`, `constraint` | text to tokens and back, and the choice of a token |
+//! | `blocks`, `scheduler`, `service` | serving: the cache's blocks and prefixes, continuous batching, the queue |
+
+pub mod decoder;
+
+pub use decoder::{Decoder, DecoderShape, StepSequence};
