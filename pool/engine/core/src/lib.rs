@@ -5,19 +5,26 @@
 //! |---|---|
 //! | [`backend`] | the seam: [`Backend`] loads and trains, [`Model`] answers |
 //! | [`tensor`] | tensors, borrowed and owned |
-//! | [`call`] | what a call carries besides its message: deadline, priority, cancellation, trace |
+//! | [`buffer`] | bytes of our own, in the memory that the transport wants |
+//! | [`call`] | what a call carries besides its message: deadline, priority, cancellation, trace, output memory |
+//! | [`spans`] | what was done for a traced call, and when |
 //! | [`error`] | the closed list of reasons why a call fails |
+//! | [`guard`] | a panic fails one call |
 //! | [`repository`] | the folder of versioned models |
 //! | [`batching`] | several calls answered as one |
 
 pub mod backend;
 pub mod batching;
+pub mod buffer;
 pub mod call;
 pub mod error;
+pub mod guard;
 pub mod repository;
+pub mod spans;
 pub mod tensor;
 
 pub use backend::{Backend, Capability, Embeddings, GenerateSink, Model, ModelDescription, ModelSource, Trained};
-pub use call::CallContext;
+pub use buffer::{Buffer, OutputMemory, Segment};
+pub use call::{CallContext, TraceContext};
 pub use error::{EngineError, Reason};
 pub use tensor::{DataType, Tensor, TensorView};

@@ -1,5 +1,7 @@
 //! Tensors, borrowed from a caller's memory and owned.
 
+use crate::buffer::{Buffer, bytes_of, numbers_of_mut};
+use crate::call::CallContext;
 use crate::error::EngineError;
 
 /// Element types, as Open Inference v2 names them.
@@ -188,27 +190,57 @@ pub struct Tensor {
     pub data_type: DataType,
     /// Row-major.
     pub shape: Vec<i64>,
-    /// Little-endian.
-    pub data: Vec<u8>,
+    /// Little-endian. A [`Buffer`] reads and writes like a slice, and may lie in the transport's memory: make it with the
+    /// functions below, or with [`CallContext::reserve`], rather than from a vector of your own.
+    pub data: Buffer,
 }
 
 impl Tensor {
-    /// A tensor of FP32.
+    /// A tensor of FP32. Copies; [`Tensor::fill_f32`] writes where the transport wants it.
     pub fn from_f32(name: impl Into<String>, shape: Vec<i64>, values: &[f32]) -> Self {
-        let data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        Self { name: name.into(), data_type: DataType::Fp32, shape, data }
+        Self { name: name.into(), data_type: DataType::Fp32, shape, data: Buffer::from(values.to_vec()) }
     }
 
-    /// A tensor of FP64.
+    /// A tensor of FP64. Copies.
     pub fn from_f64(name: impl Into<String>, shape: Vec<i64>, values: &[f64]) -> Self {
-        let data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        Self { name: name.into(), data_type: DataType::Fp64, shape, data }
+        Self { name: name.into(), data_type: DataType::Fp64, shape, data: Buffer::from(values.to_vec()) }
     }
 
-    /// A tensor of INT64.
+    /// A tensor of INT64. Copies.
     pub fn from_i64(name: impl Into<String>, shape: Vec<i64>, values: &[i64]) -> Self {
-        let data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        Self { name: name.into(), data_type: DataType::Int64, shape, data }
+        Self { name: name.into(), data_type: DataType::Int64, shape, data: Buffer::from(values.to_vec()) }
+    }
+
+    /// A tensor whose bytes are copied once, into the memory that the call's transport wants.
+    pub fn copy_into(
+        call: &CallContext,
+        name: impl Into<String>,
+        data_type: DataType,
+        shape: Vec<i64>,
+        bytes: &[u8],
+    ) -> Self {
+        Self { name: name.into(), data_type, shape, data: Buffer::copy_into(call.output.as_ref(), bytes) }
+    }
+
+    /// A tensor of FP32 with `length` elements that `fill` writes, all of them, in the memory that the call's transport
+    /// wants.
+    pub fn fill_f32(
+        call: &CallContext,
+        name: impl Into<String>,
+        shape: Vec<i64>,
+        length: usize,
+        fill: impl FnOnce(&mut [f32]),
+    ) -> Self {
+        let mut data = call.reserve(length * size_of::<f32>());
+        match numbers_of_mut::<f32>(&mut data) {
+            Some(values) => fill(values),
+            None => {
+                let mut values = vec![0.0; length];
+                fill(&mut values);
+                data.copy_from_slice(bytes_of(&values));
+            }
+        }
+        Self { name: name.into(), data_type: DataType::Fp32, shape, data }
     }
 
     /// The same, borrowed.

@@ -510,8 +510,10 @@ type EngineStats struct {
 	// Spans that ended since the last call of STATS, for the server's exporter.
 	Spans []*EngineSpan `protobuf:"bytes,14,rep,name=spans,proto3" json:"spans,omitempty"`
 	// Batches of embeddings and tensors, and the calls in them.
-	Batches       uint64 `protobuf:"varint,15,opt,name=batches,proto3" json:"batches,omitempty"`
-	BatchedCalls  uint64 `protobuf:"varint,16,opt,name=batched_calls,json=batchedCalls,proto3" json:"batched_calls,omitempty"`
+	Batches      uint64 `protobuf:"varint,15,opt,name=batches,proto3" json:"batches,omitempty"`
+	BatchedCalls uint64 `protobuf:"varint,16,opt,name=batched_calls,json=batchedCalls,proto3" json:"batched_calls,omitempty"`
+	// Spans that were dropped since the start, because nobody asked for them in time.
+	SpansDropped  uint64 `protobuf:"varint,17,opt,name=spans_dropped,json=spansDropped,proto3" json:"spans_dropped,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -658,6 +660,13 @@ func (x *EngineStats) GetBatchedCalls() uint64 {
 	return 0
 }
 
+func (x *EngineStats) GetSpansDropped() uint64 {
+	if x != nil {
+		return x.SpansDropped
+	}
+	return 0
+}
+
 // A span of the engine, a child of the server's.
 type EngineSpan struct {
 	state        protoimpl.MessageState `protogen:"open.v1"`
@@ -780,7 +789,7 @@ const file_engine_proto_rawDesc = "" +
 	"\bbackends\x18\x03 \x03(\tR\bbackends\x12\x1d\n" +
 	"\n" +
 	"process_id\x18\x04 \x01(\rR\tprocessId\x12#\n" +
-	"\rcontract_hash\x18\x05 \x01(\tR\fcontractHash\"\xcd\x04\n" +
+	"\rcontract_hash\x18\x05 \x01(\tR\fcontractHash\"\xf2\x04\n" +
 	"\vEngineStats\x12\x14\n" +
 	"\x05calls\x18\x01 \x01(\x04R\x05calls\x12\x18\n" +
 	"\arunning\x18\x02 \x01(\rR\arunning\x12\x18\n" +
@@ -799,7 +808,8 @@ const file_engine_proto_rawDesc = "" +
 	"\vpreemptions\x18\r \x01(\x04R\vpreemptions\x124\n" +
 	"\x05spans\x18\x0e \x03(\v2\x1e.treeline.engine.v1.EngineSpanR\x05spans\x12\x18\n" +
 	"\abatches\x18\x0f \x01(\x04R\abatches\x12#\n" +
-	"\rbatched_calls\x18\x10 \x01(\x04R\fbatchedCalls\"\xbb\x02\n" +
+	"\rbatched_calls\x18\x10 \x01(\x04R\fbatchedCalls\x12#\n" +
+	"\rspans_dropped\x18\x11 \x01(\x04R\fspansDropped\"\xbb\x02\n" +
 	"\n" +
 	"EngineSpan\x12\x19\n" +
 	"\btrace_id\x18\x01 \x01(\fR\atraceId\x12\x17\n" +
