@@ -19,12 +19,14 @@ const failures = {
   method_not_allowed: { status: 405, title: 'The address does not take this method' },
   body_too_large: { status: 413, title: 'The body is too large' },
   unsupported_media_type: { status: 415, title: 'The body is of a kind that this address does not read' },
+  overloaded: { status: 429, title: 'Too much is asked at once; try again' },
   internal: { status: 500, title: 'Something went wrong on our side' },
   computation_failed: { status: 500, title: 'The computation failed and was restarted' },
   upstream_failed: { status: 502, title: 'The upstream did not give a usable answer' },
   upstream_not_configured: { status: 503, title: 'No upstream is configured for this' },
   database_unavailable: { status: 503, title: 'The database cannot be reached' },
   identity_unavailable: { status: 503, title: 'The identity provider cannot be reached' },
+  pool_unavailable: { status: 503, title: 'The inference pool cannot be reached' },
   model_unavailable: { status: 503, title: 'The model cannot be loaded' },
   upstream_timeout: { status: 504, title: 'The upstream took too long' },
 } as const satisfies Record<string, { status: number; title: string }>;
@@ -32,8 +34,8 @@ const failures = {
 /** The stable name of a failure. */
 export type FailureCode = keyof typeof failures;
 
-/** Seconds after which a client may try again, sent with every 503. */
-const retryAfterSeconds = 2;
+/** Seconds after which a client may try again, sent with every 429 and 503 that names no time of its own. */
+const retryAfterSecondsDefault = 2;
 
 /** A failure that is meant for the client: a code, a sentence, and where in the request it lies. */
 export class ApiError extends Error {
@@ -41,11 +43,18 @@ export class ApiError extends Error {
   readonly code: FailureCode;
   /** The field at fault, as a path such as `input.2`. */
   readonly parameter: string | null;
+  /** Seconds after which the same request may succeed, where that is known. */
+  readonly retryAfterSeconds: number | null;
 
-  constructor(code: FailureCode, detail?: string, options: { parameter?: string; cause?: unknown } = {}) {
+  constructor(
+    code: FailureCode,
+    detail?: string,
+    options: { parameter?: string; retryAfterSeconds?: number; cause?: unknown } = {},
+  ) {
     super(detail ?? failures[code].title, { cause: options.cause });
     this.code = code;
     this.parameter = options.parameter ?? null;
+    this.retryAfterSeconds = options.retryAfterSeconds ?? null;
   }
 
   get status(): number {
@@ -81,16 +90,19 @@ function openAiType(status: number): string {
   if (status === 401) return 'authentication_error';
   if (status === 403) return 'permission_error';
   if (status === 404) return 'not_found_error';
+  if (status === 429) return 'rate_limit_error';
   return status < 500 ? 'invalid_request_error' : 'server_error';
+}
+
+/** A failure as OpenAI's clients read it: as an answer, or as an event in a stream that has begun. */
+export function openAiErrorBody(error: ApiError, traceId: string) {
+  const { message, code, parameter } = error;
+  return { error: { message, type: openAiType(error.status), param: parameter, code, trace_id: traceId } };
 }
 
 /** The body in the dialect of the address: OpenAI under `/v1`, Open Inference under `/v2`, RFC 9457 elsewhere. */
 function errorBody(path: string, error: ApiError, traceId: string): { type: string; body: unknown } {
-  if (path.startsWith('/v1/')) {
-    const { message, code, parameter } = error;
-    const body = { error: { message, type: openAiType(error.status), param: parameter, code, trace_id: traceId } };
-    return { type: 'application/json', body };
-  }
+  if (path.startsWith('/v1/')) return { type: 'application/json', body: openAiErrorBody(error, traceId) };
   if (path === '/v2' || path.startsWith('/v2/')) {
     return { type: 'application/json', body: { error: error.message, code: error.code, trace_id: traceId } };
   }
@@ -112,6 +124,8 @@ export function errorResponse(context: Context, error: ApiError, traceId: string
   const { type, body } = errorBody(context.req.path, error, traceId);
   const headers = new Headers({ 'content-type': type });
   if (error.status === 401) headers.set('www-authenticate', 'Bearer realm="treeline"');
-  if (error.status === 503) headers.set('retry-after', String(retryAfterSeconds));
+  if (error.status === 429 || error.status === 503) {
+    headers.set('retry-after', String(error.retryAfterSeconds ?? retryAfterSecondsDefault));
+  }
   return new Response(JSON.stringify(body), { status: error.status, headers });
 }

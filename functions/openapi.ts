@@ -62,6 +62,7 @@ const descriptions: Record<number, string> = {
   404: 'There is no such thing',
   413: 'The body is too large',
   415: 'The body is of another kind',
+  429: 'Too much is asked at once; try again after the time that Retry-After names',
   500: 'Something failed on our side',
   502: 'The upstream failed',
   503: 'A part that is needed cannot be reached; try again',

@@ -9,8 +9,8 @@ export interface SourceFile {
 }
 
 /** What is generated or data, and so speaks of tools and places by itself. */
-const generated = /(^|\/)(package-lock\.json|Cargo\.lock|go\.sum|pkg\/.*|dist\/.*)$/;
-const binary = /\.(wasm|tlm|f16|u16|png|svg|jsonl)$/;
+const generated = /(^|\/)(package-lock\.json|Cargo\.lock|go\.sum|pkg\/.*|dist\/.*|gen\/.*)$/;
+const binary = /\.(wasm|tlm|f16|u16|png|svg|jsonl|binpb)$/;
 
 /** All tracked files, and those that are about to be, but for generated ones and data. */
 export function trackedFiles(): SourceFile[] {
