@@ -1,9 +1,22 @@
 //! The engine as the transports see it: operations with a header and a payload in, replies out. This is where backends are
 //! put together; `engine-ffi` and `engine-worker` only carry calls to it.
 
+mod backends;
+mod counters;
+mod identity;
+mod operations;
+mod sum;
+
 use contract::engine::{Operation, Status};
-use engine_core::{CallContext, EngineError, GenerateSink, Tensor};
+use counters::Counters;
+use engine_core::spans::SpanRing;
+use engine_core::{Backend, CallContext, EngineError, GenerateSink, Reason, Tensor};
+use prost::Message;
+use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Instant, SystemTime};
 
 /// How an engine is opened; JSON in the C ABI and on the worker's command line.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
@@ -29,7 +42,7 @@ impl Default for EngineConfig {
 pub struct IncomingCall<'data> {
     /// What to do; anything but GENERATE.
     pub operation: Operation,
-    /// Deadline, priority, cancellation, trace.
+    /// Deadline, priority, cancellation, trace, and the memory for the reply.
     pub context: CallContext,
     /// The encoded message.
     pub header: &'data [u8],
@@ -38,14 +51,18 @@ pub struct IncomingCall<'data> {
 }
 
 /// The payload of a reply.
+#[derive(Debug)]
 pub enum ReplyPayload {
     /// The call's own segments, unchanged (ECHO).
     Echo,
-    /// Tensors' data, one segment each.
+    /// One segment of eight bytes (SUM).
+    Word([u8; 8]),
+    /// Tensors' data, one segment each; none at all where the operation answers with a header alone.
     Tensors(Vec<Tensor>),
 }
 
 /// A reply.
+#[derive(Debug)]
 pub struct OutgoingReply {
     /// How it went.
     pub status: Status,
@@ -55,20 +72,58 @@ pub struct OutgoingReply {
     pub payload: ReplyPayload,
 }
 
+impl OutgoingReply {
+    /// A header and tensors' data.
+    fn answer(header: &impl Message, tensors: Vec<Tensor>) -> Self {
+        Self { status: Status::Ok, header: header.encode_to_vec(), payload: ReplyPayload::Tensors(tensors) }
+    }
+
+    /// A failure.
+    pub fn failure(error: &EngineError) -> Self {
+        let payload = ReplyPayload::Tensors(Vec::new());
+        Self { status: error.status(), header: error.detail().encode_to_vec(), payload }
+    }
+}
+
 /// All models of one process, and the way to them.
-pub struct Engine {}
+pub struct Engine {
+    backends: Vec<Arc<dyn Backend>>,
+    counters: Arc<Counters>,
+    spans: Arc<SpanRing>,
+    draining: AtomicBool,
+}
 
 impl Engine {
     /// Opens the repository and begins to load what shall be loaded; returns at once.
     pub fn open(config: EngineConfig) -> Result<Self, EngineError> {
-        let _ = config;
-        Ok(Self {})
+        Self::with_backends(config, backends::compiled_in())
     }
 
-    /// Answers a call on this thread.
+    /// The same, with backends of the caller's choice.
+    pub fn with_backends(config: EngineConfig, backends: Vec<Arc<dyn Backend>>) -> Result<Self, EngineError> {
+        let _ = config;
+        let seed = RandomState::new().hash_one(std::process::id());
+        Ok(Self {
+            backends,
+            counters: Arc::default(),
+            spans: Arc::new(SpanRing::new(seed, Instant::now(), SystemTime::now())),
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    /// Answers a call on this thread. ECHO and SUM allocate nothing.
     pub fn call(&self, call: &IncomingCall<'_>) -> OutgoingReply {
-        let _ = call;
-        todo!("the crate's owner")
+        match call.operation {
+            Operation::Echo => self.answer_at_once(ReplyPayload::Echo),
+            Operation::Sum => match call.payload {
+                [segment] => self.answer_at_once(ReplyPayload::Word(sum::sum(segment).to_le_bytes())),
+                segments => OutgoingReply::failure(&EngineError::invalid(
+                    "payload",
+                    format!("SUM takes one segment, not {}.", segments.len()),
+                )),
+            },
+            _ => operations::answer(self, call).unwrap_or_else(|error| OutgoingReply::failure(&error)),
+        }
     }
 
     /// Begins a generation (operation GENERATE; `header` is a GenerateRequest) and returns; the sink gets the rest.
@@ -78,10 +133,24 @@ impl Engine {
         header: &[u8],
         sink: Box<dyn GenerateSink>,
     ) -> Result<(), EngineError> {
-        let _ = (context, header, sink);
-        todo!("the crate's owner")
+        operations::generate(self, context, header, sink)
     }
 
-    /// Refuses new calls; those that run go on.
-    pub fn drain(&self) {}
+    /// Refuses new work; calls that run go on, and questions about the engine itself are still answered.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    fn answer_at_once(&self, payload: ReplyPayload) -> OutgoingReply {
+        self.counters.count();
+        OutgoingReply { status: Status::Ok, header: Vec::new(), payload }
+    }
+
+    /// Fails once the engine drains.
+    fn accept(&self) -> Result<(), EngineError> {
+        if self.draining.load(Ordering::Acquire) {
+            return Err(EngineError::new(Reason::Unavailable, "The engine is stopping and takes no new calls."));
+        }
+        Ok(())
+    }
 }
