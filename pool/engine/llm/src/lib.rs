@@ -4,9 +4,13 @@
 //! |---|---|
 //! | [`decoder`] | the seam between the two halves |
 //! | `gguf`, `cpu` | computing: the weights file, quantised products, attention over a paged cache |
-//! | `tokenizer`, `template`, `sampling`, `constraint` | text to tokens and back, and the choice of a token |
-//! | `blocks`, `scheduler`, `service` | serving: the cache's blocks and prefixes, continuous batching, the queue |
+//! | [`tokenizer`], [`template`], [`sampling`], [`constraint`] | text to tokens and back, and the choice of a token |
+//! | [`blocks`], [`scheduler`], [`service`] | serving: the cache's blocks and prefixes, continuous batching, the queue |
 
 pub mod decoder;
+pub mod gguf;
+pub mod random;
+pub mod template;
+pub mod tokenizer;
 
 pub use decoder::{Decoder, DecoderShape, StepSequence};
