@@ -2,10 +2,8 @@ package golearn
 
 import (
 	"fmt"
-	"math"
 
 	"github.com/sjwhitworth/golearn/base"
-	"github.com/sjwhitworth/golearn/ensemble"
 	"github.com/sjwhitworth/golearn/knn"
 	"github.com/sjwhitworth/golearn/naive"
 	"github.com/sjwhitworth/golearn/trees"
@@ -16,32 +14,17 @@ import (
 // Bounds of the settings.
 const (
 	neighboursMax = 1_000
-	treesMax      = 500
+	depthMax      = 64
+	depthDefault  = 10
 )
 
 // settings are what a training was asked for; they lie in version.json.
 type settings struct {
-	Algorithm  string  `json:"algorithm"`
-	Neighbours int     `json:"neighbours,omitempty"`
-	Distance   string  `json:"distance,omitempty"`
-	Trees      int     `json:"trees,omitempty"`
-	Features   int     `json:"features,omitempty"`
-	Prune      float64 `json:"prune,omitempty"`
-}
-
-// classifier is what the algorithms of GoLearn have in common.
-type classifier interface {
-	Fit(base.FixedDataGrid) error
-	Predict(base.FixedDataGrid) (base.FixedDataGrid, error)
-}
-
-// saved is a classifier that is stored as itself. The others are made again from their training data, which is what
-// k-NN and naive Bayes consist of.
-type saved interface {
-	classifier
-	SaveWithPrefix(*base.ClassifierSerializer, string) error
-	LoadWithPrefix(*base.ClassifierDeserializer, string) error
-	GetMetadata() base.ClassifierMetadataV1
+	Algorithm  string `json:"algorithm"`
+	Neighbours int    `json:"neighbours,omitempty"`
+	Distance   string `json:"distance,omitempty"`
+	Criterion  string `json:"criterion,omitempty"`
+	Depth      int    `json:"depth,omitempty"`
 }
 
 // readSettings checks a training's parameters against the data.
@@ -53,55 +36,105 @@ func readSettings(algorithm string, parameters *goml.Parameters, dataset goml.Da
 		read.Distance = parameters.Choice("distance", "euclidean", "manhattan", "cosine")
 	case "naive-bayes":
 	case "decision-tree":
-		read.Prune = parameters.Float("prune", 0, 0, 0.9)
-	case "random-forest":
-		root := max(1, int(math.Sqrt(float64(dataset.Columns))))
-		read.Trees = parameters.Integer("trees", 50, 1, treesMax)
-		read.Features = parameters.Integer("features", root, 1, dataset.Columns)
+		read.Criterion = parameters.Choice("criterion", trees.GINI, trees.ENTROPY)
+		read.Depth = parameters.Integer("depth", depthDefault, 1, depthMax)
 	default:
 		return settings{}, goml.Invalid("algorithm",
-			"GoLearn trains k-nearest-neighbours, naive-bayes, decision-tree and random-forest, not %q.", algorithm)
+			"GoLearn trains k-nearest-neighbours, naive-bayes and decision-tree, not %q.", algorithm)
 	}
 	return read, parameters.Err()
 }
 
-// isBinary tells that the algorithm takes features as present or absent.
-func (settings settings) isBinary() bool { return settings.Algorithm == "naive-bayes" }
+// classifier is a trained algorithm; it gives the class of each row.
+type classifier interface {
+	predict(features []float64) ([]string, error)
+}
 
-// newClassifier makes the algorithm, untrained.
-func (settings settings) newClassifier() (classifier, error) {
+// fit trains the algorithm on the data.
+func (settings settings) fit(dataset goml.Dataset) (classifier, error) {
 	switch settings.Algorithm {
 	case "k-nearest-neighbours":
-		return knn.NewKnnClassifier(settings.Distance, "linear", settings.Neighbours), nil
+		return fitGrid(knn.NewKnnClassifier(settings.Distance, "linear", settings.Neighbours), dataset, false)
 	case "naive-bayes":
-		return naive.NewBernoulliNBClassifier(), nil
+		return fitGrid(naive.NewBernoulliNBClassifier(), dataset, true)
 	case "decision-tree":
-		return trees.NewID3DecisionTree(settings.Prune), nil
-	case "random-forest":
-		return ensemble.NewRandomForest(settings.Trees, settings.Features), nil
+		return fitTree(settings, dataset)
 	default:
 		return nil, fmt.Errorf("version.json names an algorithm that there is not: %q", settings.Algorithm)
 	}
 }
 
-func save(trained saved, path string) error {
-	writer, err := base.CreateSerializedClassifierStub(path, trained.GetMetadata())
-	if err != nil {
-		return err
+// gridClassifier is what most algorithms of GoLearn are: instances in, instances with a class out.
+type gridClassifier struct {
+	algorithm interface {
+		Fit(base.FixedDataGrid) error
+		Predict(base.FixedDataGrid) (base.FixedDataGrid, error)
 	}
-	// GoLearn's own Save of trees leaves the file open and unfinished.
-	if err := trained.SaveWithPrefix(writer, "model"); err != nil {
-		writer.Close()
-		return err
-	}
-	return writer.Close()
+	table *table
 }
 
-func load(into saved, path string) error {
-	reader, err := base.ReadSerializedClassifierStub(path)
+func fitGrid(algorithm interface {
+	Fit(base.FixedDataGrid) error
+	Predict(base.FixedDataGrid) (base.FixedDataGrid, error)
+}, dataset goml.Dataset, binary bool) (classifier, error) {
+	made := gridClassifier{algorithm: algorithm, table: newTable(dataset.Columns, dataset.Classes(), binary)}
+	instances, err := made.table.instances(dataset.Features, dataset.Labels)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer reader.Close()
-	return into.LoadWithPrefix(reader, "model")
+	return made, algorithm.Fit(instances)
+}
+
+func (classifier gridClassifier) predict(features []float64) ([]string, error) {
+	instances, err := classifier.table.instances(features, nil)
+	if err != nil {
+		return nil, err
+	}
+	predicted, err := classifier.algorithm.Predict(instances)
+	if err != nil {
+		return nil, err
+	}
+	return labelsOf(predicted), nil
+}
+
+// treeClassifier is GoLearn's CART, whose classes are their numbers.
+type treeClassifier struct {
+	tree    *trees.CARTDecisionTreeClassifier
+	columns int
+	classes []string
+}
+
+func fitTree(settings settings, dataset goml.Dataset) (classifier, error) {
+	made := treeClassifier{columns: dataset.Columns, classes: dataset.Classes()}
+	numbers := map[string]float64{}
+	labels := make([]int64, len(made.classes))
+	for number, class := range made.classes {
+		numbers[class], labels[number] = float64(number), int64(number)
+	}
+	targets := make([]float64, dataset.Rows)
+	for row, label := range dataset.Labels {
+		targets[row] = numbers[label]
+	}
+	instances, err := floatInstances(dataset.Columns, dataset.Features, targets)
+	if err != nil {
+		return nil, err
+	}
+	made.tree = trees.NewDecisionTreeClassifier(settings.Criterion, int64(settings.Depth), labels)
+	return made, made.tree.Fit(instances)
+}
+
+func (classifier treeClassifier) predict(features []float64) ([]string, error) {
+	instances, err := floatInstances(classifier.columns, features, make([]float64, len(features)/classifier.columns))
+	if err != nil {
+		return nil, err
+	}
+	predicted := classifier.tree.Predict(instances)
+	labels := make([]string, len(predicted))
+	for row, number := range predicted {
+		if number < 0 || number >= int64(len(classifier.classes)) {
+			return nil, fmt.Errorf("the tree gave a class that there is not: %d", number)
+		}
+		labels[row] = classifier.classes[number]
+	}
+	return labels, nil
 }

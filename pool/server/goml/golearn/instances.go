@@ -68,6 +68,30 @@ func (table *table) pack(value float64) []byte {
 	return []byte{0}
 }
 
+// floatInstances are rows of features with their classes as numbers.
+func floatInstances(columns int, features, targets []float64) (*base.DenseInstances, error) {
+	made := base.NewDenseInstances()
+	specifications := make([]base.AttributeSpec, columns)
+	for column := range columns {
+		specifications[column] = made.AddAttribute(base.NewFloatAttribute(fmt.Sprintf("feature-%d", column)))
+	}
+	class := base.NewFloatAttribute("class")
+	target := made.AddAttribute(class)
+	if err := made.AddClassAttribute(class); err != nil {
+		return nil, err
+	}
+	if err := made.Extend(len(targets)); err != nil {
+		return nil, err
+	}
+	for row, number := range targets {
+		for column, specification := range specifications {
+			made.Set(specification, row, base.PackFloatToBytes(features[row*columns+column]))
+		}
+		made.Set(target, row, base.PackFloatToBytes(number))
+	}
+	return made, nil
+}
+
 // labelsOf are the classes of predicted instances.
 func labelsOf(predicted base.FixedDataGrid) []string {
 	_, rows := predicted.Size()
