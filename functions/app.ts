@@ -10,6 +10,7 @@ import { CacheCoordinator, isolateEntriesMax, isolateWeightMax } from './cache/c
 import type { Configuration } from './configuration.ts';
 import type { Environment } from './environment.ts';
 import { errorResponse, toApiError } from './errors.ts';
+import { createPool } from './gateway/pool/create-pool.ts';
 import { gatewayRoutes } from './gateway/routes.ts';
 import { Upstreams } from './gateway/upstreams.ts';
 import { EmbeddingService } from './inference/embedding.ts';
@@ -93,12 +94,17 @@ function createServices(platform: Platform, configuration: Configuration) {
     return loadCacheIndex(wasm, { ...limits, seed }, onTrap);
   });
   const router = once(() => loadRouter(wasm, onTrap));
+  const nodeRouter = once(() => loadRouter(wasm, onTrap));
   const usage = new UsageLedger({ sql, clock, random, metrics, log });
   const cache = new CacheCoordinator({ clock, sharedStore, metrics, log, index });
   const engine = new WasmEmbeddingEngine({ platform, metrics, onTrap });
+  // Called as a method of another object, workerd's fetch refuses ("Illegal invocation").
+  const plainFetch: typeof fetch = (input, init) => fetch(input, init);
+  const poolSources = { clock, random, log, metrics, fetch: plainFetch, router: nodeRouter };
   return {
     configuration,
     clock,
+    random,
     log,
     metrics,
     traces,
@@ -108,6 +114,7 @@ function createServices(platform: Platform, configuration: Configuration) {
     authentication: new Authentication({ sql, identity, clock }, configuration.anonymousTenantId),
     embedding: new EmbeddingService({ engine, cache, clock, metrics, usage }),
     upstreams: new Upstreams(configuration.upstream.baseUrls, { clock, random, router }),
+    pool: createPool(configuration.pool.directoryUrls, poolSources),
   };
 }
 

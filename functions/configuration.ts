@@ -4,8 +4,8 @@
  */
 import { z } from 'zod';
 
-/** Schemes that an upstream may have: TLS everywhere, plain HTTP only on the machine itself. */
-function isAllowedUpstream(address: string): boolean {
+/** Whether the tenants' words may go to `address`: TLS everywhere, plain HTTP only on the machine itself. */
+export function isAllowedAddress(address: string): boolean {
   if (!URL.canParse(address)) return false;
   const { protocol, hostname, username } = new URL(address);
   if (username !== '') return false;
@@ -24,6 +24,12 @@ const list = z
       .filter((word) => word !== ''),
   );
 
+const addresses = list.refine((all) => all.every(isAllowedAddress), {
+  error: 'must be https:// addresses (http:// only for this machine), without a user name, divided by commas',
+});
+
+const withoutSlash = (address: string): string => address.replace(/\/+$/, '');
+
 /** An empty variable means the same as an absent one: that is how shells and dashboards unset. */
 const optional = <Schema extends z.ZodType>(schema: Schema) =>
   z.preprocess((value) => (value === '' ? undefined : value), schema.optional());
@@ -33,11 +39,10 @@ const environmentSchema = z.object({
   UPSTASH_REDIS_REST_URL: optional(z.url()),
   UPSTASH_REDIS_REST_TOKEN: optional(z.string()),
   ANONYMOUS_TENANT_ID: optional(z.uuid()),
-  UPSTREAM_BASE_URL: list.refine((addresses) => addresses.every(isAllowedUpstream), {
-    error: 'must be https:// addresses (http:// only for this machine), without a user name, divided by commas',
-  }),
+  UPSTREAM_BASE_URL: addresses,
   UPSTREAM_API_KEY: optional(z.string()),
   UPSTREAM_MODELS: list,
+  POOL_DIRECTORY_URL: addresses,
   SUPABASE_URL: optional(z.url()),
   SUPABASE_ANON_KEY: optional(z.string()),
   SUPABASE_SERVICE_ROLE_KEY: optional(z.string()),
@@ -62,6 +67,10 @@ export interface Configuration {
     readonly apiKey: string | null;
     /** Models to list; an empty list passes every model name on. */
     readonly models: readonly string[];
+  };
+  readonly pool: {
+    /** Addresses that tell of the pool's nodes: any nodes, or a directory's door. Empty: there is no pool. */
+    readonly directoryUrls: readonly string[];
   };
   readonly supabase: {
     readonly url: string;
@@ -114,10 +123,11 @@ export function parseConfiguration(environment: Record<string, unknown>): Config
     redis: redisUrl !== undefined && redisToken !== undefined ? { url: redisUrl, token: redisToken } : null,
     anonymousTenantId: variables.ANONYMOUS_TENANT_ID ?? null,
     upstream: {
-      baseUrls: variables.UPSTREAM_BASE_URL.map((address) => address.replace(/\/+$/, '')),
+      baseUrls: variables.UPSTREAM_BASE_URL.map(withoutSlash),
       apiKey: variables.UPSTREAM_API_KEY ?? null,
       models: variables.UPSTREAM_MODELS,
     },
+    pool: { directoryUrls: variables.POOL_DIRECTORY_URL.map(withoutSlash) },
     supabase:
       variables.SUPABASE_URL === undefined
         ? null

@@ -1,17 +1,23 @@
-/** `POST /v1/chat/completions`, by the upstream, and `GET /v1/models`, all models that this address answers for. */
+/**
+ * `POST /v1/chat/completions`, by the pool where it has the model and else by the upstream, and `GET /v1/models`, all
+ * models that this address answers for.
+ */
 import { createRoute, z } from '@hono/zod-openapi';
 import { parseJson, readBody } from '../body.ts';
 import type { Configuration } from '../configuration.ts';
+import type { RequestContext } from '../environment.ts';
 import { ApiError } from '../errors.ts';
 import type { EmbeddingService } from '../inference/embedding.ts';
 import { createRouter, failures, parseRequest, security } from '../openapi.ts';
-import type { Clock } from '../ports.ts';
+import type { Background, Clock, Random } from '../ports.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import { traceparentOf } from '../telemetry/tracing.ts';
 import type { UsageLedger } from '../tenancy/usage.ts';
 import { passChat } from './chat.ts';
+import { poolChat } from './pool/chat.ts';
+import type { Pool } from './pool/pool.ts';
 import type { Upstreams } from './upstreams.ts';
-import { meterUsage } from './usage-meter.ts';
+import { meterUsage, type TokenCounts } from './usage-meter.ts';
 
 /** Longest name of a model, as the table of usage keeps it. */
 const modelNameLengthMax = 200;
@@ -43,7 +49,7 @@ const modelsRoute = createRoute({
   security,
   responses: {
     200: {
-      description: 'Models in the isolate first, then the upstream’s',
+      description: 'Models in the isolate first, then the pool’s and the upstream’s',
       content: { 'application/json': { schema: z.object({ object: z.literal('list'), data: z.array(modelSchema) }) } },
     },
     ...failures('openai'),
@@ -67,69 +73,102 @@ export interface GatewayServices {
   readonly configuration: Configuration;
   readonly embedding: EmbeddingService;
   readonly upstreams: Upstreams;
+  readonly pool: Pool;
   readonly usage: UsageLedger;
   readonly clock: Clock;
+  readonly random: Random;
   readonly metrics: Metrics;
 }
 
-/** The model `model` of the upstream may be used unless a list of others is configured. */
-function checkModel(model: string, { models }: Configuration['upstream']): void {
-  if (models.length === 0 || models.includes(model)) return;
-  const message = `No chat model is named "${model.slice(0, 80)}"; there are: ${models.join(', ')}.`;
-  throw new ApiError('model_not_found', message, { parameter: 'model' });
-}
+/** Whether the upstream may be asked for `model`: one that is listed, or any where none is. */
+const isOfUpstream = (model: string, { baseUrls, models }: Configuration['upstream']): boolean =>
+  baseUrls.length > 0 && (models.length === 0 || models.includes(model));
 
 /** Mounts the gateway. */
 export function gatewayRoutes(services: GatewayServices) {
-  const { configuration, embedding, upstreams, usage, clock, metrics } = services;
+  const { configuration, embedding, upstreams, pool, usage, clock, random, metrics } = services;
   const { upstream } = configuration;
-  const listed = () => [
-    ...embedding.engine.models.map(({ name, createdAt }) => toModel(name, createdAt, 'treeline')),
-    ...upstream.models.map((name) => toModel(name, 0, 'upstream')),
-  ];
+  const listed = async (background: Background) => {
+    const own = embedding.engine.models.map(({ name, createdAt }) => toModel(name, createdAt, 'treeline'));
+    const ofPool = (await pool.models(background)).map(({ name, createdAt }) => toModel(name, createdAt, 'pool'));
+    const all = [...own, ...ofPool, ...upstream.models.map((name) => toModel(name, 0, 'upstream'))];
+    // A name stands for whoever answers for it first.
+    return [...new Map(all.reverse().map((model) => [model.id, model])).values()].reverse();
+  };
+  /** Why nobody answers for `model`. */
+  const nobody = async (model: string, background: Background): Promise<ApiError> => {
+    const ofPool = await pool.models(background);
+    const chat = ofPool.filter(({ capabilities }) => capabilities.has('generate')).map(({ name }) => name);
+    const known = [...chat, ...upstream.models];
+    if (known.length > 0) {
+      const message = `No chat model is named "${model.slice(0, 80)}"; there are: ${known.join(', ')}.`;
+      return new ApiError('model_not_found', message, { parameter: 'model' });
+    }
+    if (configuration.pool.directoryUrls.length > 0) return new ApiError('pool_unavailable');
+    return new ApiError(
+      'upstream_not_configured',
+      'No chat model is configured: set POOL_DIRECTORY_URL to a node of the inference pool, or UPSTREAM_BASE_URL to an ' +
+        'OpenAI-compatible address that ends in /v1.',
+    );
+  };
+  const record = (context: RequestContext, model: string, startedAt: number, counts: TokenCounts): void => {
+    const latencyMs = Math.max(0, clock.elapsed() - startedAt);
+    usage.record(context.get('caller'), { operation: 'chat', model, ...counts, cacheHit: false, latencyMs });
+  };
   const router = createRouter();
   router.openAPIRegistry.registerPath({
     method: 'post',
     path: '/v1/chat/completions',
-    summary: 'Chat by the configured upstream; answers stream as they come',
+    summary: 'Chat by the inference pool, or by the configured upstream; answers stream as they come',
     security,
     request: { body: { content: { 'application/json': { schema: chatRequest } }, required: true } },
     responses: {
       200: {
-        description: 'The upstream’s answer: one object, or server-sent events where stream is true',
+        description: 'The answer: one object, or server-sent events where stream is true',
         content: { 'application/json': { schema: z.looseObject({}) }, 'text/event-stream': { schema: eventStream } },
       },
-      ...failures('openai', 404, 502, 504),
+      ...failures('openai', 404, 429, 502, 504),
     },
   });
   router.post('/v1/chat/completions', async (context) => {
     const startedAt = clock.elapsed();
+    const { background } = context.env;
+    const { signal } = context.req.raw;
     const body = await readBody(context.req.raw);
-    const request = parseRequest(chatRequest, parseJson(body));
-    checkModel(request.model, upstream);
+    const json = parseJson(body);
+    const { model } = parseRequest(chatRequest, json);
     const steps = context.get('steps');
-    steps.request.setAttributes({ 'gen_ai.operation.name': 'chat', 'gen_ai.request.model': request.model });
+    steps.request.setAttributes({ 'gen_ai.operation.name': 'chat', 'gen_ai.request.model': model });
+    if (await pool.has(model, 'generate', background)) {
+      const salt = context.get('caller').tenantId;
+      const { response, done } = await steps.run('pool', (span) => {
+        const call = { request: json, salt, traceparent: traceparentOf(span), traceId: steps.traceId };
+        return poolChat({ pool, clock, random }, { ...call, signal, background });
+      });
+      background.run(done.then((counts) => record(context, model, startedAt, counts)).then(() => usage.flush()));
+      return response;
+    }
+    if (!isOfUpstream(model, upstream)) throw await nobody(model, background);
     const answer = await steps.run('upstream', (span) =>
       passChat(
         // Called as a method of another object, workerd's fetch refuses ("Illegal invocation").
         { upstreams, apiKey: upstream.apiKey, clock, metrics, fetch: (input, init) => fetch(input, init) },
-        { body, traceparent: traceparentOf(span), signal: context.req.raw.signal },
+        { body, traceparent: traceparentOf(span), signal },
       ),
     );
-    const caller = context.get('caller');
-    const metered = meterUsage(answer, ({ inputTokens, outputTokens }) => {
-      const latencyMs = Math.max(0, clock.elapsed() - startedAt);
-      const event = { operation: 'chat', model: request.model, inputTokens, outputTokens, cacheHit: false, latencyMs };
-      if (answer.status < 400) usage.record(caller, event);
+    const metered = meterUsage(answer, (counts) => {
+      if (answer.status < 400) record(context, model, startedAt, counts);
     });
-    context.env.background.run(metered.done.then(() => usage.flush()));
+    background.run(metered.done.then(() => usage.flush()));
     return new Response(metered.body, { status: answer.status, headers: answer.headers });
   });
   return router
-    .openapi(modelsRoute, (context) => context.json({ object: 'list' as const, data: listed() }, 200))
-    .openapi(modelRoute, (context) => {
+    .openapi(modelsRoute, async (context) =>
+      context.json({ object: 'list' as const, data: await listed(context.env.background) }, 200),
+    )
+    .openapi(modelRoute, async (context) => {
       const { model } = context.req.valid('param');
-      const found = listed().find(({ id }) => id === model);
+      const found = (await listed(context.env.background)).find(({ id }) => id === model);
       if (found === undefined) throw new ApiError('model_not_found', `No model is named "${model.slice(0, 80)}".`);
       return context.json(found, 200);
     });

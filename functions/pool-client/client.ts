@@ -15,13 +15,7 @@ import {
   type Transport,
 } from '@connectrpc/connect';
 import type { Clock, Random } from '../ports.ts';
-import {
-  InferenceService,
-  IpcService,
-  JobService,
-  ModelService,
-  NodeService,
-} from './gen/services_pb.js';
+import { InferenceService, IpcService, JobService, ModelService, NodeService } from './gen/services_pb.js';
 import { attemptsMaxDefault, isRepeatable, type MethodName, pauseMs } from './retry.ts';
 import { connectErrorOf, nodeTransport } from './transport.ts';
 
@@ -72,12 +66,29 @@ export function callOptions({ signal, timeoutMs, traceparent, attemptsMax }: Poo
 /** A client for the node at `baseUrl`. It holds no connection: making one costs next to nothing. */
 export function createPoolClient(baseUrl: string, ports: PoolClientPorts): PoolClient {
   const transport = repeating(nodeTransport(baseUrl, ports.fetch), ports);
+  const [inference, job] = [createClient(InferenceService, transport), createClient(JobService, transport)];
   return {
-    inference: createClient(InferenceService, transport),
+    inference: { ...inference, generate: endedByLeaving(inference.generate) },
     model: createClient(ModelService, transport),
     node: createClient(NodeService, transport),
-    job: createClient(JobService, transport),
+    job: { ...job, watchJob: endedByLeaving(job.watchJob) },
     ipc: createClient(IpcService, transport),
+  };
+}
+
+/** `open`, whose stream ends at the node when its reader leaves: the generated client by itself would read on unseen. */
+function endedByLeaving<Request, Message>(
+  open: (request: Request, options?: CallOptions) => AsyncIterable<Message>,
+): (request: Request, options?: CallOptions) => AsyncGenerator<Message> {
+  return async function* stream(request, options = {}) {
+    const reader = new AbortController();
+    const { signal } = options;
+    const either = signal === undefined ? reader.signal : AbortSignal.any([signal, reader.signal]);
+    try {
+      yield* open(request, { ...options, signal: either });
+    } finally {
+      reader.abort();
+    }
   };
 }
 
@@ -93,9 +104,10 @@ function repeating(transport: Transport, ports: PoolClientPorts): Transport {
     async stream(method, signal, timeoutMs, header, input, contextValues) {
       const message = await first(input);
       const attempts = attemptsOf(method, message, contextValues?.get(attemptsKey));
-      return repeat(ports, { attempts, signal, timeoutMs: timeoutMs ?? timeoutMsDefault }, async (leftMs) =>
-        begun(await transport.stream(method, signal, leftMs, header, only(message), contextValues), signal),
-      );
+      return repeat(ports, { attempts, signal, timeoutMs: timeoutMs ?? timeoutMsDefault }, async (leftMs) => {
+        const response = await transport.stream(method, signal, leftMs, header, only(message), contextValues);
+        return begun(response, signal);
+      });
     },
   };
 }
@@ -118,7 +130,7 @@ async function repeat<Result>(
   const endsAt = clock.elapsed() + timeoutMs;
   for (let made = 1; ; made += 1) {
     try {
-      return await attempt(Math.max(1, endsAt - clock.elapsed()));
+      return await attempt(Math.max(1, Math.ceil(endsAt - clock.elapsed())));
     } catch (thrown) {
       const error = connectErrorOf(thrown, signal);
       const waitMs = made < attempts ? pauseMs(error, made, random.fraction()) : null;
@@ -159,9 +171,6 @@ async function* resumed<Message>(
     for (let step = head; step.done !== true; step = await messages.next()) yield step.value;
   } catch (thrown) {
     throw connectErrorOf(thrown, signal);
-  } finally {
-    // Whoever stops reading stops the generation.
-    await messages.return?.();
   }
 }
 

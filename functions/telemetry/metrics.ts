@@ -18,6 +18,9 @@ export interface Metrics {
   readonly wasmTraps: Counter<'module'>;
   readonly upstreamSeconds: Histogram<'upstream'>;
   readonly upstreamCalls: Counter<'upstream' | 'result'>;
+  readonly poolNodes: Gauge;
+  readonly poolDirectoryReads: Counter<'result'>;
+  readonly poolChoices: Counter<'reason'>;
   readonly usageEvents: Counter<'result'>;
   readonly sharedStoreFailures: Counter<'operation'>;
   readonly spansExported: Counter<'result'>;
@@ -52,6 +55,11 @@ export function createMetrics(): Metrics {
     wasmTraps: counter('wasm_traps_total', 'Traps after which a module got a fresh instance', ['module']),
     upstreamSeconds: seconds('upstream_duration_seconds', 'Time to the head of an upstream’s answer', ['upstream']),
     upstreamCalls: counter('upstream_calls_total', 'Calls to an upstream by result', ['upstream', 'result']),
+    poolNodes: new Gauge({ name: 'treeline_pool_nodes', help: 'Nodes of the pool that take calls', registers }),
+    poolDirectoryReads: counter('pool_directory_reads_total', 'Readings of the pool’s nodes by result (ok, failed)', [
+      'result',
+    ]),
+    poolChoices: counter('pool_choices_total', 'Nodes chosen by reason (prefix, load, failover)', ['reason']),
     usageEvents: counter('usage_events_total', 'Usage events by result (stored, retried, dropped)', ['result']),
     sharedStoreFailures: counter('shared_store_failures_total', 'Calls that the shared store failed', ['operation']),
     spansExported: counter('spans_exported_total', 'Spans sent to the OTLP collector by result', ['result']),
