@@ -7,9 +7,12 @@
 //! | [`tokenizer`], [`template`], [`sampling`], [`constraint`] | text to tokens and back, and the choice of a token |
 //! | [`blocks`], [`scheduler`], [`service`] | serving: the cache's blocks and prefixes, continuous batching, the queue |
 
+pub mod blocks;
 pub mod decoder;
 pub mod gguf;
 pub mod random;
+pub mod sampling;
+pub mod stop;
 pub mod template;
 pub mod tokenizer;
 
