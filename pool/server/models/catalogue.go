@@ -12,6 +12,7 @@ import (
 	"treeline.dev/pool/engine"
 	enginev1 "treeline.dev/pool/gen/treeline/engine/v1"
 	v1 "treeline.dev/pool/gen/treeline/v1"
+	"treeline.dev/pool/telemetry"
 )
 
 const (
@@ -33,6 +34,8 @@ type Options struct {
 	RunningMax int
 	// Now is the clock; nil: the system's.
 	Now func() time.Time
+	// Telemetry records each call; nil: nothing is recorded.
+	Telemetry *telemetry.Telemetry
 	// Log gets what goes wrong in the background; nil: nothing is logged.
 	Log *slog.Logger
 }
@@ -44,6 +47,7 @@ type Catalogue struct {
 	aliases   map[string]string
 	now       func() time.Time
 	log       *slog.Logger
+	telemetry *telemetry.Telemetry
 	gate      *gate
 	pace      pace
 	routes    atomic.Pointer[routes]
@@ -63,7 +67,10 @@ func NewCatalogue(options Options) (*Catalogue, error) {
 		}
 		names[provider.Name()] = true
 	}
-	catalogue := &Catalogue{providers: options.Providers, aliases: options.Aliases, now: options.Now, log: options.Log}
+	catalogue := &Catalogue{
+		providers: options.Providers, aliases: options.Aliases, now: options.Now, log: options.Log,
+		telemetry: options.Telemetry,
+	}
 	if options.RunningMax <= 0 {
 		options.RunningMax = RunningMaxDefault
 	}
@@ -133,9 +140,10 @@ func (catalogue *Catalogue) find(ctx context.Context, name string) (route, error
 	}
 }
 
-// run lets a call in, gives `model` the name that the provider knows, and calls it.
+// run lets a call in, gives `model` the name that the provider knows, and calls it, watched by the telemetry.
 func run[Response any](
-	ctx context.Context, catalogue *Catalogue, model *string, call func(Provider) (Response, error),
+	ctx context.Context, catalogue *Catalogue, model *string, watched *watched,
+	call func(context.Context, Provider) (Response, error),
 ) (response Response, err error) {
 	if err := catalogue.gate.enter(); err != nil {
 		return response, err
@@ -146,7 +154,10 @@ func run[Response any](
 		return response, err
 	}
 	*model = target.name
-	return call(target.provider)
+	ctx = watched.begin(ctx, catalogue.telemetry, target)
+	response, err = call(ctx, target.provider)
+	watched.end(err)
+	return response, err
 }
 
 // Models lists what all providers have, the first provider's first; a name that is taken is shown as `provider/model`.
@@ -193,39 +204,60 @@ func (catalogue *Catalogue) Model(ctx context.Context, name, version string) (*v
 
 // Infer runs a tensor model.
 func (catalogue *Catalogue) Infer(ctx context.Context, request *v1.InferRequest) (*v1.InferResponse, error) {
-	return run(ctx, catalogue, &request.Model, func(provider Provider) (*v1.InferResponse, error) {
-		return provider.Infer(ctx, request)
-	})
+	return run(ctx, catalogue, &request.Model, watch(telemetry.Infer),
+		func(ctx context.Context, provider Provider) (*v1.InferResponse, error) {
+			return provider.Infer(ctx, request)
+		})
 }
 
 // Embed turns texts into vectors.
 func (catalogue *Catalogue) Embed(ctx context.Context, request *v1.EmbedRequest) (*v1.EmbedResponse, error) {
-	return run(ctx, catalogue, &request.Model, func(provider Provider) (*v1.EmbedResponse, error) {
-		return provider.Embed(ctx, request)
-	})
+	watched := watch(telemetry.Embeddings)
+	watched.outcome.Inputs = len(request.GetTexts()) + len(request.GetTokens())
+	return run(ctx, catalogue, &request.Model, watched,
+		func(ctx context.Context, provider Provider) (*v1.EmbedResponse, error) {
+			response, err := provider.Embed(ctx, request)
+			watched.outcome.Usage = &v1.Usage{PromptTokens: sum(response.GetTokenCounts())}
+			return response, err
+		})
+}
+
+func sum(counts []uint32) (total uint32) {
+	for _, count := range counts {
+		total += count
+	}
+	return total
 }
 
 // Rerank orders documents.
 func (catalogue *Catalogue) Rerank(ctx context.Context, request *v1.RerankRequest) (*v1.RerankResponse, error) {
-	return run(ctx, catalogue, &request.Model, func(provider Provider) (*v1.RerankResponse, error) {
-		return provider.Rerank(ctx, request)
-	})
+	watched := watch(telemetry.Rerank)
+	watched.outcome.Inputs = len(request.GetDocuments())
+	return run(ctx, catalogue, &request.Model, watched,
+		func(ctx context.Context, provider Provider) (*v1.RerankResponse, error) {
+			response, err := provider.Rerank(ctx, request)
+			watched.outcome.Usage = response.GetUsage()
+			return response, err
+		})
 }
 
 // Tokenize cuts a text into tokens.
 func (catalogue *Catalogue) Tokenize(ctx context.Context, request *v1.TokenizeRequest) (*v1.TokenizeResponse, error) {
-	return run(ctx, catalogue, &request.Model, func(provider Provider) (*v1.TokenizeResponse, error) {
-		return provider.Tokenize(ctx, request)
-	})
+	return run(ctx, catalogue, &request.Model, watch(telemetry.Tokenize),
+		func(ctx context.Context, provider Provider) (*v1.TokenizeResponse, error) {
+			return provider.Tokenize(ctx, request)
+		})
 }
 
 // Generate generates text.
 func (catalogue *Catalogue) Generate(
 	ctx context.Context, request *v1.GenerateRequest, send func(*v1.GenerateResponse) error,
 ) error {
+	watched := watchGenerate(request)
 	begun, hasBegun := catalogue.now(), false
-	paced := func(response *v1.GenerateResponse) error {
-		if count := len(response.GetIds()); count > 0 {
+	paced := func(piece *v1.GenerateResponse) error {
+		watched.piece(piece)
+		if count := len(piece.GetIds()); count > 0 {
 			now := catalogue.now()
 			if !hasBegun {
 				hasBegun = true
@@ -233,28 +265,29 @@ func (catalogue *Catalogue) Generate(
 			}
 			catalogue.pace.tokens(now, count)
 		}
-		return send(response)
+		return send(piece)
 	}
-	_, err := run(ctx, catalogue, &request.Model, func(provider Provider) (struct{}, error) {
-		return struct{}{}, provider.Generate(ctx, request, paced)
-	})
+	_, err := run(ctx, catalogue, &request.Model, watched,
+		func(ctx context.Context, provider Provider) (struct{}, error) {
+			return struct{}{}, provider.Generate(ctx, request, paced)
+		})
 	return err
 }
 
 // Load loads a version of a model.
 func (catalogue *Catalogue) Load(ctx context.Context, request *v1.LoadModelRequest) (*v1.Model, error) {
 	defer catalogue.Refresh(ctx)
-	return run(ctx, catalogue, &request.Model, func(provider Provider) (*v1.Model, error) {
-		return provider.Load(ctx, request)
-	})
+	return run(ctx, catalogue, &request.Model, nil,
+		func(ctx context.Context, provider Provider) (*v1.Model, error) { return provider.Load(ctx, request) })
 }
 
 // Unload takes a version out of service.
 func (catalogue *Catalogue) Unload(ctx context.Context, request *v1.UnloadModelRequest) error {
 	defer catalogue.Refresh(ctx)
-	_, err := run(ctx, catalogue, &request.Model, func(provider Provider) (struct{}, error) {
-		return struct{}{}, provider.Unload(ctx, request)
-	})
+	_, err := run(ctx, catalogue, &request.Model, nil,
+		func(ctx context.Context, provider Provider) (struct{}, error) {
+			return struct{}{}, provider.Unload(ctx, request)
+		})
 	return err
 }
 

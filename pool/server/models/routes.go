@@ -29,6 +29,8 @@ type routes struct {
 type route struct {
 	provider Provider
 	name     string
+	// version is the one listed first; of the metrics, not of the call.
+	version string
 }
 
 // makeRoutes puts the lists together: on a clash the first provider's model keeps the bare name.
@@ -36,9 +38,12 @@ func makeRoutes(providers []Provider, lists [][]*v1.Model, now time.Time) *route
 	made := &routes{byName: map[string]route{}, byProvider: lists, madeAt: now}
 	for index, provider := range providers {
 		for _, listed := range lists[index] {
-			target := route{provider: provider, name: listed.GetName()}
+			target := route{provider: provider, name: listed.GetName(), version: listed.GetVersion()}
 			full := provider.Name() + "/" + target.name
 			shown := full
+			if before, ok := made.byName[full]; ok {
+				target = before
+			}
 			if taken, ok := made.byName[target.name]; !ok || taken.provider.Name() == provider.Name() {
 				made.byName[target.name] = target
 				shown = target.name

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strconv"
 
+	"treeline.dev/pool/door"
 	v1 "treeline.dev/pool/gen/treeline/v1"
 	"treeline.dev/pool/models"
 )
@@ -209,4 +210,20 @@ func limitOf(name string, value *int64) (*uint32, error) {
 	count, err := whole(name, value, 1, tokensMax, 1)
 	limit := uint32(count)
 	return &limit, err
+}
+
+// ParseGeneration reads the fields that chat and text completions share from a JSON object, for doors that take the same
+// settings by the same names. The prompt is the caller's to add.
+func ParseGeneration(model string, object []byte) (*v1.GenerateRequest, error) {
+	var fields generation
+	if err := door.ParseJSON(object, &fields); err != nil {
+		return nil, err
+	}
+	fields.Model = model
+	request, err := fields.toRequest()
+	if err != nil {
+		return nil, err
+	}
+	request.MaxTokens, err = limitOf("max_tokens", fields.MaxTokens)
+	return request, err
 }
