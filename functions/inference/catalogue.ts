@@ -13,7 +13,7 @@ export interface CatalogueEntry extends ModelDescription {
 /** Size and hash of the model's `.tlm` file, as the manifest pins them. */
 function weights(name: string): { bytes: number; sha256: string; licence: string } {
   const model = manifest.models.find((one) => one.name === name);
-  const [output] = model?.outputs ?? [];
+  const [output] = model !== undefined && 'outputs' in model ? (model.outputs ?? []) : [];
   if (model === undefined || output === undefined) throw new Error(`The model manifest does not name ${name}.`);
   return { bytes: output.bytes, sha256: output.sha256, licence: model.licence };
 }

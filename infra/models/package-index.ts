@@ -55,7 +55,12 @@ async function downloadByPip(
 ): Promise<void> {
   const lines: string[] = [];
   const requirement = `${wheel.package}==${wheel.version}`;
-  const parameters = ['-m', 'pip', 'download', '--no-deps', '--only-binary=:all:', '--dest', folder, requirement];
+  const made = [
+    ...(wheel.python === undefined ? [] : ['--python-version', wheel.python]),
+    ...(wheel.platform === undefined ? [] : ['--platform', wheel.platform]),
+  ];
+  const download = ['download', '--no-deps', '--only-binary=:all:', ...made, '--dest', folder, requirement];
+  const parameters = ['-m', 'pip', ...download];
   const child = await startChild(python, parameters, {
     env: { ...process.env, TMPDIR: folder, PIP_DISABLE_PIP_VERSION_CHECK: '1', PIP_NO_INPUT: '1' },
     onLine(line) {

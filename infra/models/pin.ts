@@ -9,11 +9,11 @@ import { projectDirectory } from '../local/paths.ts';
 import { terminalProgress } from '../local/progress.ts';
 import { sha256OfFile } from './checksum.ts';
 import { ensureModelFiles } from './fetch.ts';
-import { type Expected, type Model, readManifest } from './manifest.ts';
+import { type Expected, type Model, type PoolModel, readManifest } from './manifest.ts';
 import { outputExpectation } from './model-tool.ts';
 import { writeWhole } from './write-whole.ts';
 
-async function expectationOf(model: Model): Promise<Expected> {
+async function expectationOf(model: Exclude<Model, PoolModel>): Promise<Expected> {
   if (model.kind === 'fetched')
     return outputExpectation(model, await ensureModelFiles(model.name, terminalProgress(process.stderr)));
   const path = join(projectDirectory, model.path);
@@ -23,6 +23,8 @@ async function expectationOf(model: Model): Promise<Expected> {
 const path = fileURLToPath(new URL('manifest.json', import.meta.url));
 let text = await readFile(path, 'utf8');
 for (const model of await readManifest()) {
+  // The pool reads its models as they are: nothing is made of them.
+  if (model.kind === 'pool') continue;
   const { bytes, sha256 } = await expectationOf(model);
   for (const output of model.outputs) {
     text = text.replace(
