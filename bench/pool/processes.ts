@@ -1,0 +1,60 @@
+/** Processor time and memory of a process with all that it started. Linux only: elsewhere the figures are 0. */
+import { readdirSync, readFileSync } from 'node:fs';
+
+/** Linux counts processor time in hundredths of a second on every platform that Node runs on. */
+const tickMs = 10;
+const kibibyte = 1024;
+
+/** What a family of processes uses. */
+export interface Usage {
+  /** Processor time so far, of those that still run, in milliseconds. */
+  readonly cpuMs: number;
+  /** Memory that is theirs alone or shared, each page counted once a process, in bytes. */
+  readonly residentBytes: number;
+  readonly processes: number;
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+/** The second field of /proc/…/stat is the name in parentheses and may hold spaces. */
+const statFields = (pid: number): string[] => {
+  const text = read(`/proc/${pid}/stat`);
+  return text.slice(text.lastIndexOf(')') + 2).split(' ');
+};
+
+/** `pid` and its descendants. */
+function family(pid: number): number[] {
+  const children = new Map<number, number[]>();
+  for (const name of readdirSync('/proc')) {
+    if (!/^\d+$/.test(name)) continue;
+    const parent = Number(statFields(Number(name))[1]);
+    children.set(parent, [...(children.get(parent) ?? []), Number(name)]);
+  }
+  const found: number[] = [];
+  const waiting = [pid];
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    found.push(next);
+    waiting.push(...(children.get(next) ?? []));
+  }
+  return found;
+}
+
+/** What `pid` and its descendants use now. */
+export function usage(pid: number): Usage {
+  if (process.platform !== 'linux') return { cpuMs: 0, residentBytes: 0, processes: 0 };
+  let cpuMs = 0;
+  let residentBytes = 0;
+  const pids = family(pid);
+  for (const one of pids) {
+    const fields = statFields(one);
+    cpuMs += (Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) * tickMs;
+    residentBytes += Number(/VmRSS:\s+(\d+) kB/.exec(read(`/proc/${one}/status`))?.[1] ?? 0) * kibibyte;
+  }
+  return { cpuMs, residentBytes, processes: pids.length };
+}
