@@ -42,8 +42,9 @@ impl ModelSource {
     }
 }
 
-/// What a model can do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a model can do. Manifests and `Model.capabilities` write it in lower case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Capability {
     /// Tensors in and out.
     Infer,
@@ -53,6 +54,18 @@ pub enum Capability {
     Rerank,
     /// Generate text.
     Generate,
+}
+
+impl Capability {
+    /// Such as `infer`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Infer => "infer",
+            Self::Embed => "embed",
+            Self::Rerank => "rerank",
+            Self::Generate => "generate",
+        }
+    }
 }
 
 /// What a loaded model is.

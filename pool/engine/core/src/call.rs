@@ -174,8 +174,7 @@ mod tests {
     #[test]
     fn a_deadline_is_passed_at_its_very_instant() {
         let now = Instant::now();
-        let mut context = CallContext::default();
-        context.deadline = Some(now);
+        let mut context = CallContext { deadline: Some(now), ..CallContext::default() };
         assert_eq!(context.check(now).expect_err("passed").reason, Reason::DeadlineExceeded);
         context.deadline = now.checked_add(std::time::Duration::from_nanos(1));
         assert!(context.check(now).is_ok());

@@ -1,5 +1,5 @@
-//! What every kind of model stands behind, and what all of them share. Pure: no socket, no process, no thread of its own
-//! except in [`batching`].
+//! What every kind of model stands behind, and what all of them share. No socket and no process; the disk and threads are
+//! touched in [`repository`] alone.
 //!
 //! | module | holds |
 //! |---|---|
@@ -19,6 +19,7 @@ pub mod buffer;
 pub mod call;
 pub mod error;
 pub mod guard;
+mod locks;
 pub mod repository;
 pub mod spans;
 pub mod tensor;

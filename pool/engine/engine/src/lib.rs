@@ -9,9 +9,11 @@ mod sum;
 
 use contract::engine::{Operation, Status};
 use counters::Counters;
+use engine_core::repository::{Repository, RepositorySettings, UNLOAD_WAIT_MAX};
 use engine_core::spans::SpanRing;
 use engine_core::{Backend, CallContext, EngineError, GenerateSink, Reason, Tensor};
 use prost::Message;
+use std::ffi::OsString;
 use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,19 +24,51 @@ use std::time::{Instant, SystemTime};
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EngineConfig {
-    /// The model repository.
+    /// The model repository; empty: none, and so no models.
     pub repository: PathBuf,
     /// Bytes that loaded models may hold together.
     pub memory_bytes_max: u64,
     /// Threads for computing; 0: as many as the machine has.
     pub threads: usize,
+    /// The model cache, for files that manifests name `cache:…`.
+    pub model_directory: PathBuf,
     /// Models to load at the start, besides those whose manifest says so; `name` or `name:version`.
     pub load: Vec<String>,
 }
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        Self { repository: PathBuf::from("models"), memory_bytes_max: 8 << 30, threads: 0, load: Vec::new() }
+        Self {
+            repository: PathBuf::from("models"),
+            model_directory: model_directory(std::env::var_os(MODEL_DIRECTORY_VARIABLE), std::env::home_dir()),
+            memory_bytes_max: 8 << 30,
+            threads: 0,
+            load: Vec::new(),
+        }
+    }
+}
+
+/// The environment's name of the model cache.
+pub const MODEL_DIRECTORY_VARIABLE: &str = "TREELINE_MODEL_DIRECTORY";
+
+/// The model cache: as the environment says, or `~/.cache/treeline/models`.
+fn model_directory(configured: Option<OsString>, home: Option<PathBuf>) -> PathBuf {
+    configured
+        .filter(|folder| !folder.is_empty())
+        .map_or_else(|| home.unwrap_or_default().join(".cache/treeline/models"), PathBuf::from)
+}
+
+impl EngineConfig {
+    fn repository_settings(self) -> RepositorySettings {
+        let machine = || std::thread::available_parallelism().map_or(1, usize::from);
+        RepositorySettings {
+            folder: self.repository,
+            cache: self.model_directory,
+            memory_bytes_max: self.memory_bytes_max,
+            threads: if self.threads == 0 { machine() } else { self.threads },
+            unload_wait_max: UNLOAD_WAIT_MAX,
+            load: self.load,
+        }
     }
 }
 
@@ -87,7 +121,7 @@ impl OutgoingReply {
 
 /// All models of one process, and the way to them.
 pub struct Engine {
-    backends: Vec<Arc<dyn Backend>>,
+    repository: Arc<Repository>,
     counters: Arc<Counters>,
     spans: Arc<SpanRing>,
     draining: AtomicBool,
@@ -101,10 +135,9 @@ impl Engine {
 
     /// The same, with backends of the caller's choice.
     pub fn with_backends(config: EngineConfig, backends: Vec<Arc<dyn Backend>>) -> Result<Self, EngineError> {
-        let _ = config;
         let seed = RandomState::new().hash_one(std::process::id());
         Ok(Self {
-            backends,
+            repository: Repository::open(config.repository_settings(), backends)?,
             counters: Arc::default(),
             spans: Arc::new(SpanRing::new(seed, Instant::now(), SystemTime::now())),
             draining: AtomicBool::new(false),
@@ -141,6 +174,13 @@ impl Engine {
         self.draining.store(true, Ordering::Release);
     }
 
+    /// The call, with its spans recorded here.
+    fn recorded(&self, context: &CallContext) -> CallContext {
+        let mut recorded = context.clone();
+        recorded.spans = Some(Arc::clone(&self.spans));
+        recorded
+    }
+
     fn answer_at_once(&self, payload: ReplyPayload) -> OutgoingReply {
         self.counters.count();
         OutgoingReply { status: Status::Ok, header: Vec::new(), payload }
@@ -152,5 +192,12 @@ impl Engine {
             return Err(EngineError::new(Reason::Unavailable, "The engine is stopping and takes no new calls."));
         }
         Ok(())
+    }
+}
+
+/// Unloads all models; calls that still run have the time that an unload gives them.
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.repository.stop();
     }
 }

@@ -1,23 +1,54 @@
 //! What the engine does for each operation.
 
+mod models;
+mod ranking;
+mod tensors;
+mod texts;
+
 use crate::{Engine, IncomingCall, OutgoingReply};
-use contract::engine::{EngineStats, HelloReply, Operation};
+use contract::engine::Operation;
 use contract::v1::GenerateRequest;
+use engine_core::repository::sink;
 use engine_core::{CallContext, EngineError, GenerateSink, Reason};
 use prost::Message;
+use std::time::Instant;
 
 /// Answers every operation but ECHO, SUM and GENERATE.
 pub fn answer(engine: &Engine, call: &IncomingCall<'_>) -> Result<OutgoingReply, EngineError> {
     let _running = engine.counters.begin();
     match call.operation {
-        Operation::Hello => Ok(OutgoingReply::answer(&hello(engine), Vec::new())),
-        Operation::Stats => Ok(OutgoingReply::answer(&stats(engine), Vec::new())),
-        operation => {
-            engine.accept()?;
-            let message = format!("The operation {} is not known here.", operation.as_str_name());
-            Err(EngineError::new(Reason::Unsupported, message))
-        }
+        Operation::Hello => return Ok(models::hello(engine)),
+        Operation::Stats => return Ok(models::stats(engine)),
+        Operation::ListModels => return Ok(models::list(engine)),
+        _ => {}
     }
+    call.context.check(Instant::now())?;
+    let (context, mut span) = engine.recorded(&call.context).enter(call.operation.as_str_name());
+    let result = match call.operation {
+        // What takes no work on may still be asked for while the engine drains.
+        Operation::UnloadModel => models::unload(engine, &context, call),
+        operation => engine.accept().and_then(|()| match operation {
+            Operation::Infer => tensors::infer(engine, &context, call),
+            Operation::Embed => texts::embed(engine, &context, call),
+            Operation::Rerank => ranking::rerank(engine, &context, call),
+            Operation::Tokenize => texts::tokenize(engine, &context, call),
+            Operation::LoadModel => models::load(engine, &context, call),
+            Operation::TrainModel => tensors::train(engine, &context, call),
+            operation => Err(unknown(operation)),
+        }),
+    };
+    if let Err(error) = &result {
+        span.attribute("error", || error.status().as_str_name());
+    }
+    result
+}
+
+fn unknown(operation: Operation) -> EngineError {
+    let message = match operation {
+        Operation::Generate => "GENERATE has many replies, and is called as a stream.".to_owned(),
+        operation => format!("{} is not an operation of the engine.", operation.as_str_name()),
+    };
+    EngineError::new(Reason::Unsupported, message)
 }
 
 /// Begins a generation.
@@ -27,30 +58,16 @@ pub fn generate(
     header: &[u8],
     sink: Box<dyn GenerateSink>,
 ) -> Result<(), EngineError> {
+    let running = engine.counters.begin();
     engine.accept()?;
-    let request: GenerateRequest = decode(header)?;
-    let _ = (context, sink);
-    Err(EngineError::new(Reason::ModelNotFound, format!("There is no model \"{}\".", request.model)))
-}
-
-fn hello(engine: &Engine) -> HelloReply {
-    HelloReply {
-        abi_version: contract::ABI_VERSION,
-        engine_version: env!("CARGO_PKG_VERSION").to_owned(),
-        backends: engine.backends.iter().map(|backend| backend.name().to_owned()).collect(),
-        process_id: std::process::id(),
-        contract_hash: contract::CONTRACT_HASH.to_owned(),
-    }
-}
-
-fn stats(engine: &Engine) -> EngineStats {
-    EngineStats {
-        calls: engine.counters.calls(),
-        running: engine.counters.running(),
-        spans: engine.spans.drain(),
-        spans_dropped: engine.spans.dropped(),
-        ..EngineStats::default()
-    }
+    context.check(Instant::now())?;
+    let mut request: GenerateRequest = decode(header)?;
+    let context = engine.recorded(&context);
+    let lease = engine.repository.find(&context, &request.model, &request.version)?;
+    request.version = lease.loaded().version.to_string();
+    let (context, mut span) = context.enter(Operation::Generate.as_str_name());
+    span.attribute("model", || request.model.clone());
+    sink::generate(lease, context, request, sink, (span, running))
 }
 
 /// The call's header as a message.
