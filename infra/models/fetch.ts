@@ -134,6 +134,18 @@ export async function ensureModels(
   return fetched.flatMap(({ outputs }) => outputs.map(({ name }) => join(folders.assets, name)));
 }
 
+/** Makes sure that what is made of the model lies beside its files, too: where the edge has it, it is copied from there. */
+async function ensureOutputs(
+  model: FetchedModel,
+  folder: string,
+  folders: ModelFolders,
+  context: FetchContext,
+): Promise<void> {
+  await ensureModel(model, folders, context);
+  for (const { name } of await missing(model.outputs, folder))
+    await place(join(folders.assets, name), join(folder, name));
+}
+
 /**
  * Makes sure that everything that the pool reads lies in the cache, each in a folder of its name: its own models, the
  * original files of those that it shares with the edge, what is made of them for the edge, and libraries for this machine.
@@ -149,10 +161,10 @@ export async function ensurePoolFiles(
   const ready: string[] = [];
   for (const model of models) {
     if (model.kind === 'bundled') continue;
-    if (model.kind === 'fetched') await ensureModel(model, folders, context);
     const folder = join(folders.cache, model.name);
     await mkdir(folder, { recursive: true });
     await fetchFiles(model, folder, context);
+    if (model.kind === 'fetched') await ensureOutputs(model, folder, folders, context);
     ready.push(folder);
   }
   const machine = `${process.platform}-${process.arch}`;

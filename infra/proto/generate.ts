@@ -27,7 +27,9 @@ const targets: readonly Target[] = [
 ];
 
 const isInstalled = (program: string): boolean =>
-  (process.env.PATH ?? '').split(delimiter).some((folder) => statSync(join(folder, program), { throwIfNoEntry: false }));
+  (process.env.PATH ?? '')
+    .split(delimiter)
+    .some((folder) => statSync(join(folder, program), { throwIfNoEntry: false }));
 
 /** Runs buf; throws with what it printed where it does not succeed. */
 function buf(...parameters: string[]): void {
@@ -49,7 +51,9 @@ function filesIn(folder: string): Map<string, string> {
 /** Paths whose content differs between the two folders, or that only one of them has. */
 function differences(expected: string, actual: string): string[] {
   const [wanted, found] = [filesIn(expected), filesIn(actual)];
-  return [...new Set([...wanted.keys(), ...found.keys()])].filter((path) => wanted.get(path) !== found.get(path)).sort();
+  return [...new Set([...wanted.keys(), ...found.keys()])]
+    .filter((path) => wanted.get(path) !== found.get(path))
+    .sort();
 }
 
 function check(folder: string): void {
@@ -69,7 +73,8 @@ function check(folder: string): void {
 
 function generate(): void {
   for (const { language, template, folder, needs } of targets) {
-    if (needs !== undefined && !isInstalled(needs)) throw new Error(`${language} is generated with ${needs}: install it.`);
+    if (needs !== undefined && !isInstalled(needs))
+      throw new Error(`${language} is generated with ${needs}: install it.`);
     buf('generate', '--template', template);
     console.log(`${language}: ${folder}`);
   }
