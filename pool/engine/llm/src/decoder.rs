@@ -43,4 +43,16 @@ pub trait Decoder: Send {
     /// them, in order, one row of `vocabulary_size` each, into `logits`. The result of a sequence does not depend on
     /// which others are in the step.
     fn step(&mut self, sequences: &[StepSequence<'_>], logits: &mut Vec<f32>) -> Result<(), EngineError>;
+
+    /// Whether [`Self::copy_block`] works. Where it does not, choices that share a prompt compute its last tokens again.
+    fn copies_blocks(&self) -> bool {
+        false
+    }
+
+    /// Copies the keys and values of block `from`, as far as they were written, to block `to`. Called between steps, where
+    /// [`Self::copies_blocks`] says so.
+    fn copy_block(&mut self, from: u32, to: u32) -> Result<(), EngineError> {
+        let message = format!("This decoder cannot copy block {from} to {to}.");
+        Err(EngineError::new(engine_core::Reason::Internal, message))
+    }
 }

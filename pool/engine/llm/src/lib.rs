@@ -12,8 +12,11 @@ pub mod decoder;
 pub mod gguf;
 pub mod random;
 pub mod sampling;
+pub mod scheduler;
 pub mod stop;
 pub mod template;
 pub mod tokenizer;
+#[cfg(test)]
+mod toy;
 
 pub use decoder::{Decoder, DecoderShape, StepSequence};
