@@ -108,6 +108,8 @@ pub struct CallSlot {
 pub const REPLY_LAST: u32 = 1;
 /// The payload is the call's own.
 pub const REPLY_ECHO: u32 = 2;
+/// The payload is one segment, the eight bytes of `word`.
+pub const REPLY_WORD: u32 = 4;
 
 /// A reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,8 +131,10 @@ pub struct ReplySlot {
     pub bytes_copied: u64,
     /// Table of [`Piece`]s in the reply arena, where there are more than [`REPLY_PIECES`] segments.
     pub table_offset: u64,
+    /// The payload of a reply with [`REPLY_WORD`].
+    pub word: [u8; 8],
     /// Zeros.
-    pub padding: [u8; 16],
+    pub padding: [u8; 8],
     /// The segments, where the slot holds all of them.
     pub pieces: [Piece; REPLY_PIECES],
 }
