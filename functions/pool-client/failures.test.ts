@@ -1,3 +1,4 @@
+import { BinaryWriter } from '@bufbuild/protobuf/wire';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { expect, test } from 'vitest';
 import { ApiError } from '../errors.ts';
@@ -26,7 +27,9 @@ test.each<[Code, string, number, boolean]>([
 test('the time that an overloaded pool asks for goes to the client, and the field at fault', () => {
   const full = new ConnectError('full', Code.ResourceExhausted, { 'retry-after': '3' });
   expect(poolFailure(full).retryAfterSeconds).toBe(3);
-  const wrong = new ConnectError('wrong', Code.InvalidArgument, { 'treeline-parameter': 'messages' });
+  const value = new BinaryWriter().tag(1, 2).string('wrong').tag(2, 2).string('messages').finish();
+  const wrong = new ConnectError('wrong', Code.InvalidArgument);
+  wrong.details = [{ type: 'treeline.engine.v1.ErrorDetail', value }];
   expect(poolFailure(wrong).parameter).toBe('messages');
 });
 

@@ -1,4 +1,5 @@
 /** The one place where a failed call of the pool becomes a failure that the client may see. */
+import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { ApiError, type FailureCode } from '../errors.ts';
 import { retryAfterMs } from './retry.ts';
@@ -32,12 +33,29 @@ function meaningOf(code: Code): { failure: FailureCode; isAboutRequest: boolean 
   }
 }
 
+/** The number of `parameter` in `treeline.engine.v1.ErrorDetail`, which the pool attaches to its failures. */
+const parameterField = 2;
+
+/** The field at fault that the pool named, where it did. */
+function parameterOf({ details }: ConnectError): string | undefined {
+  for (const detail of details) {
+    if (!('type' in detail) || detail.type !== 'treeline.engine.v1.ErrorDetail') continue;
+    const reader = new BinaryReader(detail.value);
+    while (reader.pos < reader.len) {
+      const [field, wireType] = reader.tag();
+      if (field === parameterField) return reader.string() || undefined;
+      reader.skip(wireType, field);
+    }
+  }
+  return undefined;
+}
+
 /** Turns what a call of the pool threw into an `ApiError`; an `ApiError` stays what it is. */
 export function poolFailure(thrown: unknown): ApiError {
   if (thrown instanceof ApiError) return thrown;
   const error = ConnectError.from(thrown, Code.Internal);
   const { failure, isAboutRequest } = meaningOf(error.code);
-  const parameter = error.metadata.get('treeline-parameter') ?? undefined;
+  const parameter = parameterOf(error);
   const waitMs = retryAfterMs(error);
   return new ApiError(failure, isAboutRequest && error.rawMessage !== '' ? error.rawMessage : undefined, {
     cause: error,

@@ -10,9 +10,10 @@ it('starts the edge in workerd on port 8787 where nobody says otherwise', () => 
     detach: false,
     seed: null,
     embeddedStore: false,
+    pool: true,
   };
   expect(parseStart([], {})).toEqual(expected);
-  expect(parseStart([], { PORT: '', EDGE_HOST: '', SEED: '', EMBEDDED_STORE: '' })).toEqual(expected);
+  expect(parseStart([], { PORT: '', EDGE_HOST: '', SEED: '', EMBEDDED_STORE: '', POOL: '', CI: '' })).toEqual(expected);
 });
 
 it('takes a flag before a variable, and a variable before the default', () => {
@@ -24,6 +25,14 @@ it('takes a flag before a variable, and a variable before the default', () => {
   expect(parseStart([], { SEED: 'other.sql' }).seed).toBe('other.sql');
   expect(parseStart(['--embedded-store'], { EMBEDDED_STORE: '0' }).embeddedStore).toBe(true);
   expect(parseStart([], { EMBEDDED_STORE: '1' }).embeddedStore).toBe(true);
+});
+
+it('leaves the pool out where it is told to, and on CI', () => {
+  expect(parseStart(['--no-pool'], { POOL: '1' }).pool).toBe(false);
+  expect(parseStart([], { POOL: '0' }).pool).toBe(false);
+  expect(parseStart([], { CI: 'true' }).pool).toBe(false);
+  expect(parseStart([], { CI: 'true', POOL: '1' }).pool).toBe(true);
+  expect(parseStart([], { CI: 'false' }).pool).toBe(true);
 });
 
 it('refuses a switch that is neither on nor off', () => {
@@ -44,6 +53,6 @@ it.each([
 
 it('names every flag in its help', () => {
   const help = startHelp('start', 'Starts.');
-  const flags = ['--port', '--host', '--no-models', '--seed', '--embedded-store', '--detach', '--help'];
+  const flags = ['--port', '--host', '--no-models', '--seed', '--embedded-store', '--no-pool', '--detach', '--help'];
   for (const flag of flags) expect(help).toContain(flag);
 });

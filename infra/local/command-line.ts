@@ -13,6 +13,8 @@ export interface StartCommand {
   readonly seed: string | null;
   /** True for this project's own store even where the machine has a Redis. */
   readonly embeddedStore: boolean;
+  /** False to leave the inference pool out. */
+  readonly pool: boolean;
 }
 
 const portsDefault: Record<EdgeHost, number> = { workers: 8787, supabase: 54321 };
@@ -40,6 +42,12 @@ function parseSwitch(name: string, text: string | undefined): boolean {
   throw new UsageError(`${name} is 1 or 0, not "${text}".`);
 }
 
+/** Whether the pool is wanted: as `POOL` says; where that says nothing, everywhere but on CI, which builds it by itself. */
+function wantsPool({ POOL: pool, CI: ci }: Readonly<Record<string, string | undefined>>): boolean {
+  if (pool !== undefined && pool !== '') return parseSwitch('POOL', pool);
+  return ci === undefined || ci === '' || ci === 'false';
+}
+
 function parseFlags(parameters: readonly string[]) {
   try {
     return parseArgs({
@@ -51,6 +59,7 @@ function parseFlags(parameters: readonly string[]) {
         'no-models': { type: 'boolean', default: false },
         seed: { type: 'string' },
         'embedded-store': { type: 'boolean', default: false },
+        'no-pool': { type: 'boolean', default: false },
         detach: { type: 'boolean', short: 'd', default: false },
       },
     }).values;
@@ -75,6 +84,7 @@ export function parseStart(
     detach: flags.detach,
     seed: flags.seed || environment.SEED || null,
     embeddedStore: flags['embedded-store'] || parseSwitch('EMBEDDED_STORE', environment.EMBEDDED_STORE),
+    pool: !flags['no-pool'] && wantsPool(environment),
   };
 }
 
@@ -89,9 +99,11 @@ Usage: npm run ${name} -- [flags]
   --no-models       do not fetch or check models
   --seed FILE       SQL file to run at each start, once the migrations are applied (or SEED); no commands of psql
   --embedded-store  the store of this project even where the machine has a redis-server (or EMBEDDED_STORE=1)
+  --no-pool         without the inference pool (or POOL=0); it needs Go and Rust, and is left out without them
   -d, --detach      return once it answers, and leave it running; end it with: npm run stop
   -h, --help        this text
 
 With DATABASE_URL, UPSTASH_REDIS_REST_URL and UPSTASH_REDIS_REST_TOKEN, or REDIS_URL set, those are used instead of
-services of its own. UPSTREAM_BASE_URL, UPSTREAM_API_KEY and UPSTREAM_MODELS tell the edge where chat models are.`;
+services of its own. UPSTREAM_BASE_URL, UPSTREAM_API_KEY and UPSTREAM_MODELS tell the edge where chat models are, and
+POOL_DIRECTORY_URL where a pool is that runs already.`;
 }

@@ -5,6 +5,8 @@ import { performance } from 'node:perf_hooks';
 export interface Step {
   /** How far it is: bytes or pieces done, out of how many. */
   advance(done: number, total: number): void;
+  /** What it is at, in words, where there are no bytes to measure. */
+  tell(words: string): void;
   done(detail?: string): void;
   fail(reason: string): void;
 }
@@ -51,13 +53,15 @@ export function terminalProgress(terminal: Terminal): Progress {
         const text = `${mark} ${title}${detail === '' ? '' : `: ${detail}`}  (${seconds} s)\n`;
         terminal.write(live ? clearLine + text : text);
       };
+      const show = (words: () => string) => {
+        const now = performance.now();
+        if (now - drawn < (live ? redrawMs : relineMs)) return;
+        drawn = now;
+        terminal.write(live ? `${clearLine}  ${title} ${words()}` : `  ${title} ${words()}\n`);
+      };
       return {
-        advance(done, total) {
-          const now = performance.now();
-          if (now - drawn < (live ? redrawMs : relineMs)) return;
-          drawn = now;
-          terminal.write(live ? `${clearLine}  ${title} ${bar(done, total)}` : `  ${title} ${bar(done, total)}\n`);
-        },
+        advance: (done, total) => show(() => bar(done, total)),
+        tell: (words) => show(() => words),
         done: (detail = '') => end('✓', detail),
         fail: (reason) => end('✗', reason),
       };
@@ -68,5 +72,5 @@ export function terminalProgress(terminal: Terminal): Progress {
 /** Progress that nobody sees, for tests. */
 export const silentProgress: Progress = {
   note: () => undefined,
-  step: () => ({ advance: () => undefined, done: () => undefined, fail: () => undefined }),
+  step: () => ({ advance: () => undefined, tell: () => undefined, done: () => undefined, fail: () => undefined }),
 };

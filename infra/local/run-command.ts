@@ -36,7 +36,7 @@ ${end}
 }
 
 /** Resolves with the first signal that asks us to end; a second one ends the process at once. */
-function interrupted(): Promise<NodeJS.Signals> {
+export function interrupted(): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
     let asked = false;
     const ask = (signal: NodeJS.Signals) => {
@@ -51,7 +51,8 @@ function interrupted(): Promise<NodeJS.Signals> {
 async function serve(kind: CommandKind, command: StartCommand): Promise<number> {
   const asked = interrupted();
   const abort = new AbortController();
-  const starting = kind.start(command, terminalProgress(process.stdout), abort.signal);
+  const progress = terminalProgress(process.stdout);
+  const starting = kind.start(command, progress, abort.signal);
   const first = await Promise.race([starting, asked]);
   if (typeof first === 'string') {
     console.log('\nInterrupted; stopping what was started.');
@@ -63,6 +64,7 @@ async function serve(kind: CommandKind, command: StartCommand): Promise<number> 
     return exitInterrupted;
   }
   console.log(banner(first, 'Ctrl-C stops everything.'));
+  first.beginBackground(progress);
   const failure = await Promise.race([first.failed, asked.then(() => null)]);
   console.log(failure === null ? '\nStopping.' : `\n${failure}\nStopping the rest.`);
   await first.stop();

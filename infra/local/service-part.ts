@@ -13,9 +13,17 @@ export interface ServiceOptions {
   readonly directory: string;
   /** Whether it serves by now; asked again and again until it does. */
   readonly isReady: () => Promise<boolean>;
+  /** Longest time until it serves, in milliseconds; half a minute where not given. */
+  readonly startTimeoutMs?: number;
+  /** Called with each line that it prints. */
+  readonly onLine?: (line: string) => void;
+  /** Its variables, besides ours. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Ends the wait for it to become ready. */
+  readonly signal?: AbortSignal;
 }
 
-const startTimeoutMs = 30_000;
+const startTimeoutMsDefault = 30_000;
 const pollMs = 50;
 const probeTimeoutMs = 2_000;
 const stopGraceMs = 10_000;
@@ -34,13 +42,19 @@ export async function answersOk(address: string): Promise<boolean> {
 
 /** Starts the service and answers once it is ready. Throws with its last words where it ends or is not in time. */
 export async function startService(options: ServiceOptions): Promise<Omit<Part, 'name'>> {
-  const { title, program, parameters, directory, isReady } = options;
+  const { title, program, parameters, directory, isReady, environment, signal } = options;
+  const startTimeoutMs = options.startTimeoutMs ?? startTimeoutMsDefault;
   const last: string[] = [];
   const onLine = (line: string) => {
+    options.onLine?.(line);
     last.push(line);
     if (last.length > lastLinesMax) last.shift();
   };
-  const child = await startChild(program, parameters, { cwd: directory, onLine });
+  const child = await startChild(program, parameters, {
+    cwd: directory,
+    ...(environment === undefined ? {} : { env: { ...process.env, ...environment } }),
+    onLine,
+  });
   let gone = false;
   let stopping = false;
   const failed = new Promise<string>((resolve) => {
@@ -55,7 +69,7 @@ export async function startService(options: ServiceOptions): Promise<Omit<Part, 
   };
   const giveUpAt = Date.now() + startTimeoutMs;
   while (!(await isReady())) {
-    if (gone || Date.now() > giveUpAt) {
+    if (gone || signal?.aborted === true || Date.now() > giveUpAt) {
       await stop();
       const what = gone ? 'ended while it started' : `did not answer within ${startTimeoutMs / 1000} s`;
       throw new Error([`${title} ${what}.`, ...last].join('\n'));

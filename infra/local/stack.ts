@@ -2,8 +2,11 @@
 import { createWriteStream } from 'node:fs';
 import { join } from 'node:path';
 import { migrate } from '../database/migrate.ts';
-import { ensureModels, modelFolders } from '../models/fetch.ts';
+import { ensureModels, ensurePoolFiles, modelFolders } from '../models/fetch.ts';
+import { buildPool } from '../pool/build.ts';
+import { missingToolchains } from '../pool/toolchains.ts';
 import type { Address } from './address.ts';
+import { BackgroundPool } from './background-pool.ts';
 import { developmentTenant, provision } from './development-tenant.ts';
 import { type EdgeHost, type EdgeVariables, startEdge } from './edge-part.ts';
 import { startEtcd } from './etcd-part.ts';
@@ -11,7 +14,8 @@ import { startForwards } from './forward-part.ts';
 import { startNats } from './nats-part.ts';
 import type { Part, ServicePart } from './part.ts';
 import { makeStateDirectory, stateDirectory } from './paths.ts';
-import { isPortFree } from './ports.ts';
+import { poolPort, startPool } from './pool-part.ts';
+import { freePortNear, isPortFree } from './ports.ts';
 import { existingPostgres, type PostgresPart, startEmbeddedPostgres, startMachinePostgres } from './postgres-part.ts';
 import { type Progress, silentProgress } from './progress.ts';
 import { startPrometheus } from './prometheus-part.ts';
@@ -40,6 +44,11 @@ export interface StackOptions {
   readonly store?: 'embedded' | 'found' | 'machine';
   /** True to start NATS, etcd and Prometheus of the machine's as well. */
   readonly companions?: boolean;
+  /**
+   * Part: a node of the inference pool on its own port, built first, with the companions' etcd and NATS. Background: one
+   * that is built while the edge runs, and joins. Either is left out where Go or Rust is missing; none where not given.
+   */
+  readonly pool?: 'part' | 'background';
   /** An SQL file to run once the migrations are applied. */
   readonly seed?: string | null;
   /** Where the run keeps its data; `.treeline` where not given. Two runs must not share one. */
@@ -71,6 +80,8 @@ export interface Stack {
   readonly log: string;
   /** Services besides the edge, for people. */
   readonly addresses: readonly Address[];
+  /** Begins with what joins later, and returns at once; told by `progress`. */
+  beginBackground(progress: Progress): void;
   /** Resolves, with what happened, when a part has ended by itself. */
   readonly failed: Promise<string>;
   /** Stops all that was started, last first. A second call waits for the first. */
@@ -82,6 +93,7 @@ export const passedOn = [
   'UPSTREAM_BASE_URL',
   'UPSTREAM_API_KEY',
   'UPSTREAM_MODELS',
+  'POOL_DIRECTORY_URL',
   'SUPABASE_URL',
   'SUPABASE_ANON_KEY',
   'SUPABASE_SERVICE_ROLE_KEY',
@@ -122,15 +134,25 @@ async function claim(directory: string, port: number, progress: Progress): Promi
     throw new Error(`Port ${port} is in use by another program. Choose another one with --port or PORT.`);
 }
 
+/** Whether a pool of our own is to be run: one is wanted, none runs already, and it can be built. */
+async function canRunPool({ pool }: StackOptions, environment: Environment, progress: Progress): Promise<boolean> {
+  if (pool === undefined || environment.POOL_DIRECTORY_URL) return false;
+  const missing = await missingToolchains();
+  if (missing.length > 0) progress.note(`Without the inference pool: ${missing.join(' ')}`);
+  return missing.length === 0;
+}
+
 /** The edge's variables: where its services are, who calls without a key are, and what the user set. */
 function edgeVariables(
   postgres: PostgresPart,
   store: StorePart,
   tenantId: string,
+  poolUrl: string | null,
   environment: Environment,
 ): EdgeVariables {
   const given = passedOn.flatMap((name) => (environment[name] ? [[name, environment[name]] as const] : []));
   return {
+    ...(poolUrl === null ? {} : { POOL_DIRECTORY_URL: poolUrl }),
     ...Object.fromEntries(given),
     DATABASE_URL: postgres.url,
     UPSTASH_REDIS_REST_URL: store.url,
@@ -205,9 +227,20 @@ async function startParts(
   const step = steps(progress, signal);
   const start = async <Added extends Part>(title: string, work: () => Promise<Added>): Promise<Added> =>
     parts.add(await step(title, work, ({ name }) => name));
-  const companion = async (title: string, work: () => Promise<ServicePart>): Promise<void> => {
-    if (options.companions === true) await parts.addService(await step(title, work, ({ name }) => name));
+  const service = async (title: string, work: () => Promise<ServicePart>): Promise<string> => {
+    const started = await step(title, work, ({ name }) => name);
+    await parts.addService(started);
+    return started.address.url;
   };
+  const companion = async (title: string, work: () => Promise<ServicePart>): Promise<string | undefined> =>
+    options.companions === true ? service(title, work) : undefined;
+  const pool = (await canRunPool(options, environment, progress)) ? options.pool : undefined;
+  if (pool === 'part') {
+    const build = { ...(signal === undefined ? {} : { signal }) };
+    await step('Building the pool', (one) => buildPool(directory, one, build));
+    await ensurePoolFiles(progress, modelFolders(), signal);
+  }
+  const later = pool === 'background' ? new BackgroundPool(await freePortNear(poolPort), directory) : null;
   if (options.models !== false) await ensureModels(progress, modelFolders(), signal);
   const postgres = await start('PostgreSQL', () => startPostgres(options, environment, directory));
   const migrated = (names: string[]) => (names.length === 0 ? 'up to date' : `${names.length} applied`);
@@ -220,17 +253,25 @@ async function startParts(
     );
   }
   const store = await start('Store', () => startStore(options, environment, directory));
-  await companion('NATS', () => startNats(directory));
-  await companion('etcd', () => startEtcd(directory));
+  const natsUrl = await companion('NATS', () => startNats(directory));
+  const etcdUrl = await companion('etcd', () => startEtcd(directory));
+  const registered = {
+    ...(natsUrl ? { natsUrl } : {}),
+    ...(etcdUrl ? { etcdUrl } : {}),
+    ...(signal ? { signal } : {}),
+  };
+  const startOwn = () => startPool({ port: poolPort, directory, ...registered });
+  const poolUrl = pool === 'part' ? await service('Pool', startOwn) : (later?.url ?? null);
   const tenant = await developmentTenant(directory);
   await step('Development tenant and key', () => provision(postgres.url, tenant));
   const log = join(directory, 'edge.log');
   const logStream = createWriteStream(log, { mode: 0o600 });
   const onLine = (line: string) => void logStream.write(`${line}\n`);
-  const variables = edgeVariables(postgres, store, tenant.tenantId, environment);
+  const variables = edgeVariables(postgres, store, tenant.tenantId, poolUrl, environment);
   const edge = await start('Edge', () => startEdge({ host, port, directory, variables, onLine, signal }));
   if (forwardedPorts.length > 0) await start('Service ports', () => startForwards(forwardedPorts, port));
   await companion('Prometheus', () => startPrometheus(edge.url, directory));
+  if (later !== null) await parts.add(later);
   await parts.record(true, edge.url);
   return {
     url: edge.url,
@@ -242,6 +283,7 @@ async function startParts(
     redisUrl: store.redisUrl,
     log,
     addresses: parts.addresses,
+    beginBackground: (told) => later?.begin(told, () => parts.record(true)),
     failed: parts.failed,
     stop: () => parts.stop(),
   };

@@ -13,7 +13,7 @@ process.exitCode = await runCommand({
     checkSettings(process.env);
     return parseStart(process.argv.slice(2), process.env);
   },
-  start: ({ host, port, models, seed, embeddedStore }, progress, signal) =>
+  start: ({ host, port, models, seed, embeddedStore, pool }, progress, signal) =>
     startStack({
       host,
       port,
@@ -21,6 +21,7 @@ process.exitCode = await runCommand({
       seed,
       services: 'embedded',
       store: embeddedStore ? 'embedded' : 'found',
+      ...(pool ? { pool: 'background' as const } : {}),
       environment: process.env,
       progress,
       signal,
