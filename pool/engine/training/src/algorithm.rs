@@ -38,11 +38,46 @@ pub struct Algorithm {
     /// Default of the parameter `standardize`, which all algorithms take.
     pub standardize: bool,
     /// Its own parameters.
-    pub rules: &'static [Rule],
+    pub rules: Vec<Rule>,
     /// Fits it.
-    pub fit: fn(&DataSet, &Settings) -> Result<Box<dyn Fitted>, EngineError>,
+    pub fit: Fit,
     /// Reads back what [`Fitted::encode`] wrote. The bytes are whole, but may have been written by anybody.
-    pub decode: fn(&[u8]) -> Result<Box<dyn Fitted>, EngineError>,
+    pub decode: Decode,
+}
+
+/// Fits an algorithm.
+pub type Fit = fn(&DataSet, &Settings) -> Result<Box<dyn Fitted>, EngineError>;
+/// Reads back what [`Fitted::encode`] wrote.
+pub type Decode = fn(&[u8]) -> Result<Box<dyn Fitted>, EngineError>;
+
+/// Rows of a training, at most, where its time grows with the rows alone.
+pub const ROWS_MAX: usize = 10_000_000;
+/// Rows of a training, at most, where its time grows with the square of the rows.
+pub const ROWS_MAX_SQUARE: usize = 20_000;
+
+impl Algorithm {
+    /// An algorithm without parameters of its own.
+    pub fn new(name: &'static str, task: Task, fit: Fit, decode: Decode) -> Self {
+        Self { name, task, rows_max: ROWS_MAX, standardize: false, rules: Vec::new(), fit, decode }
+    }
+
+    /// Takes these parameters.
+    pub fn with_rules(mut self, rules: impl Into<Vec<Rule>>) -> Self {
+        self.rules = rules.into();
+        self
+    }
+
+    /// Brings the columns to mean 0 and deviation 1, unless it is told not to.
+    pub fn standardized(mut self) -> Self {
+        self.standardize = true;
+        self
+    }
+
+    /// Takes time with the square of the rows.
+    pub fn of_square_time(mut self) -> Self {
+        self.rows_max = ROWS_MAX_SQUARE;
+        self
+    }
 }
 
 /// What a model says of some rows.

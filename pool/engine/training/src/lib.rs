@@ -7,6 +7,8 @@
 //! | [`data`] | `features` and `targets`, read from tensors and checked |
 //! | [`settings`] | rules of parameters, and parameters checked by them |
 //! | [`algorithm`] | one entry of a backend's table, and what it fits |
+//! | [`linear`] | models that are a weighted sum of the columns |
+//! | [`gaussian`] | naive Bayes of normal distributions |
 //! | [`scaling`] | columns brought to mean 0 and deviation 1 |
 //! | [`metrics`] | how good a fit is |
 //! | [`file`] | the file of a trained model |
@@ -18,16 +20,22 @@ pub mod algorithm;
 pub mod backend;
 pub mod data;
 pub mod file;
+pub mod gaussian;
 pub mod guard;
+pub mod linear;
 pub mod matrix;
 pub mod metrics;
 pub mod model;
 pub mod random;
 pub mod scaling;
 pub mod settings;
+#[cfg(feature = "trial")]
+pub mod trial;
 
 pub use algorithm::{Algorithm, Fitted, Predict, Prediction, Stored, Task, decode_stored, store};
 pub use backend::TableBackend;
 pub use data::DataSet;
+pub use gaussian::GaussianBayes;
+pub use linear::{LinearClassifier, LinearModel};
 pub use matrix::Matrix;
 pub use settings::{Kind, Rule, Settings};
