@@ -24,8 +24,6 @@ pub mod memory;
 pub mod names;
 mod shelf;
 pub mod sink;
-#[cfg(test)]
-mod tests;
 mod training;
 mod warm_up;
 
@@ -85,6 +83,7 @@ pub struct Repository {
 impl Repository {
     /// Reads the folder, begins to load what shall be loaded, and returns at once.
     pub fn open(settings: RepositorySettings, backends: Vec<Arc<dyn Backend>>) -> Result<Arc<Self>, EngineError> {
+        memory::keep_little_freed_memory();
         let repository = Arc::new(Self {
             ledger: Ledger::new(settings.memory_bytes_max),
             settings,

@@ -87,16 +87,17 @@ impl Entry {
         self.manifest.as_ref().map(|manifest| manifest.versions.select(versions)).unwrap_or_default()
     }
 
-    /// The version for a call that names none: the newest that is ready and served, else the newest served, else the
-    /// newest that is ready at all.
+    /// The version for a call that names none: the newest that is ready and served, else the newest served that may be
+    /// loaded, else the newest that is ready at all, else the newest served.
     fn default_version(&self) -> Option<u64> {
         let served = self.served();
         let mut ready = self.versions.iter().rev().filter(|(_, version)| version.is_ready());
         let current = ready.clone().find(|(number, version)| !version.pinned || served.contains(number));
         current
             .map(|(number, _)| *number)
-            .or_else(|| served.into_iter().find(|number| !self.versions[number].held_back))
+            .or_else(|| served.iter().copied().find(|number| !self.versions[number].held_back))
             .or_else(|| ready.next().map(|(number, _)| *number))
+            .or_else(|| served.first().copied())
     }
 }
 
@@ -152,7 +153,7 @@ impl Shelf {
             |what: &str| Err(EngineError::new(Reason::ModelNotReady, format!("The model \"{name}\" {what}.")));
         let Some(number) = version.or_else(|| entry.default_version()) else {
             entry.manifest()?;
-            return not_ready("has no version loaded");
+            return not_ready("has none of the versions that its policy serves");
         };
         let version = entry.versions.get(&number).ok_or_else(|| version_not_found(name, number))?;
         if let State::Ready(loaded) = &version.state {
