@@ -26,3 +26,11 @@ type Bounds struct {
 	// BodyBytesMax bounds a body, before and after decompression.
 	BodyBytesMax int64
 }
+
+// Deadlines of connections.
+const (
+	// HeaderTimeout bounds how long a client may take to send a request's header.
+	HeaderTimeout = 10 * time.Second
+	// IdleTimeout is how long a connection without a request is kept.
+	IdleTimeout = 2 * time.Minute
+)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -356,3 +357,15 @@ func (catalogue *Catalogue) Drain(ctx context.Context) error {
 }
 
 var _ Provider = (*Catalogue)(nil)
+
+// Ready names the models that answer now.
+func (catalogue *Catalogue) Ready(ctx context.Context) []string {
+	listed, _ := catalogue.Models(ctx)
+	var names []string
+	for _, model := range listed {
+		if model.GetState() == v1.ModelState_MODEL_STATE_READY && !slices.Contains(names, model.GetName()) {
+			names = append(names, model.GetName())
+		}
+	}
+	return names
+}

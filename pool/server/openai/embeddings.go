@@ -95,7 +95,7 @@ func (openai *Door) embeddings(writer http.ResponseWriter, request *http.Request
 	if err != nil {
 		return err
 	}
-	rows, err := rowsOf(answer, body.Input.count())
+	rows, err := Rows(answer, body.Input.count())
 	if err != nil {
 		return err
 	}
@@ -121,8 +121,8 @@ func embeddingUsageOf(answer *v1.EmbedResponse) embeddingUsage {
 	return embeddingUsage{PromptTokens: tokens, TotalTokens: tokens, TruncatedInputs: answer.GetTruncatedInputs()}
 }
 
-// rowsOf cuts the vectors into one row an input.
-func rowsOf(answer *v1.EmbedResponse, count int) ([][]byte, error) {
+// Rows cuts the vectors into one row an input.
+func Rows(answer *v1.EmbedResponse, count int) ([][]byte, error) {
 	width := int(answer.GetDimensions()) * 4
 	if width == 0 || len(answer.GetVectors()) != width*count {
 		return nil, &engine.Error{

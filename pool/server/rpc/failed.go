@@ -11,9 +11,9 @@ import (
 	"treeline.dev/pool/models"
 )
 
-// failed turns an error into gRPC's: its code, its sentence, the field at fault as an ErrorDetail, and when to try again
+// Failed turns an error into gRPC's: its code, its sentence, the field at fault as an ErrorDetail, and when to try again
 // as `retry-after` in the metadata.
-func failed(err error) error {
+func Failed(err error) error {
 	if err == nil {
 		return nil
 	}

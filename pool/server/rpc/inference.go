@@ -23,7 +23,7 @@ var _ treelinev1connect.InferenceServiceHandler = (*inferenceService)(nil)
 // answer wraps what a model gave.
 func answer[Message any](message *Message, err error) (*connect.Response[Message], error) {
 	if err != nil {
-		return nil, failed(err)
+		return nil, Failed(err)
 	}
 	return connect.NewResponse(message), nil
 }
@@ -38,7 +38,7 @@ func (service *inferenceService) Embed(
 	ctx context.Context, request *connect.Request[v1.EmbedRequest],
 ) (*connect.Response[v1.EmbedResponse], error) {
 	if len(request.Msg.GetTexts()) > 0 == (len(request.Msg.GetTokens()) > 0) {
-		return nil, failed(models.Invalid("texts", "Send either texts or tokens, at least one."))
+		return nil, Failed(models.Invalid("texts", "Send either texts or tokens, at least one."))
 	}
 	return answer(service.models.Embed(ctx, request.Msg))
 }
@@ -60,10 +60,10 @@ func (service *inferenceService) Generate(
 	ctx context.Context, request *connect.Request[v1.GenerateRequest], stream *connect.ServerStream[v1.GenerateResponse],
 ) error {
 	if request.Msg.GetN() > choicesMax {
-		return failed(models.Invalid("n", "n must be a whole number from 1 to %d.", choicesMax))
+		return Failed(models.Invalid("n", "n must be a whole number from 1 to %d.", choicesMax))
 	}
 	request.Msg.N = max(request.Msg.GetN(), 1)
-	return failed(service.models.Generate(ctx, request.Msg, stream.Send))
+	return Failed(service.models.Generate(ctx, request.Msg, stream.Send))
 }
 
 // modelService answers treeline.v1.ModelService.

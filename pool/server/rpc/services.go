@@ -73,7 +73,7 @@ func orUnimplemented[Service comparable](service, unimplemented Service) Service
 func (services *Services) recovered(ctx context.Context, spec connect.Spec, _ http.Header, thrown any) error {
 	services.Log.ErrorContext(ctx, "panic", "procedure", spec.Procedure, "value", fmt.Sprint(thrown),
 		"stack", string(debug.Stack()))
-	return failed(fmt.Errorf("panic in %s", spec.Procedure))
+	return Failed(fmt.Errorf("panic in %s", spec.Procedure))
 }
 
 // health answers gRPC's health checks: for the server as a whole (no name), and for each service.
