@@ -8,6 +8,7 @@
 //! | [`blocks`], [`scheduler`], [`service`] | serving: the cache's blocks and prefixes, continuous batching, the queue |
 
 pub mod blocks;
+pub mod constraint;
 pub mod decoder;
 pub mod gguf;
 pub mod random;

@@ -265,7 +265,7 @@ impl serde_json::ser::Formatter for PythonFormatter {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// ChatML with a standing system message, as small chat models have it.

@@ -341,7 +341,7 @@ fn ends(source: &TokenizerSource, ids: &FxHashMap<&str, u32>, kinds: &[Kind]) ->
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::template::Rendered;
 
