@@ -1,6 +1,6 @@
 # One command a job; each only calls what stands in package.json. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help start start-supabase start-all stop test wasm models bench bench-inference deploy deploy-dry-run format lint types install
+.PHONY: help start start-supabase start-all stop pool proto certificates test wasm models bench bench-inference bench-pool bench-ipc deploy deploy-dry-run format lint types install
 
 help: node_modules/.package-lock.json
 	@npm run --silent help
@@ -12,11 +12,11 @@ node_modules/.package-lock.json: package-lock.json
 
 install: node_modules/.package-lock.json
 
-start start-supabase start-all test wasm models bench deploy deploy-dry-run format lint types: node_modules/.package-lock.json
+start start-supabase start-all pool proto certificates test wasm models bench deploy deploy-dry-run format lint types: node_modules/.package-lock.json
 	@npm run --silent $@ -- $(ARGS)
 
 stop:
 	@npm run --silent stop -- $(ARGS)
 
-bench-inference: node_modules/.package-lock.json
-	@npm run --silent bench:inference -- $(ARGS)
+bench-inference bench-pool bench-ipc: node_modules/.package-lock.json
+	@npm run --silent $(subst bench-,bench:,$@) -- $(ARGS)

@@ -1,5 +1,6 @@
 /**
- * One formatter and one linter a language: Biome for TypeScript and JSON, rustfmt and clippy, gofmt and vet, sqlfluff.
+ * One formatter and one linter a language: Biome for TypeScript and JSON, rustfmt and clippy, gofmt and vet, sqlfluff; and
+ * that generated code is what the contracts generate.
  * `--write` formats, `--check` only looks. A language whose tools are not on the machine is named and left out, except
  * on CI, where that is a failure.
  */
@@ -29,8 +30,26 @@ const steps: readonly Step[] = [
     write: null,
     check: ['clippy', '--workspace', '--all-targets', '--quiet', '--', '-D', 'warnings'],
   },
+  {
+    language: 'Rust',
+    tool: 'cargo',
+    folder: 'pool/engine',
+    write: ['fmt', '--all'],
+    check: ['fmt', '--all', '--check'],
+  },
+  {
+    language: 'Rust',
+    tool: 'cargo',
+    folder: 'pool/engine',
+    write: null,
+    // In release, as everything in the pool is built: one profile, one set of compiled dependencies.
+    check: ['clippy', '--release', '--workspace', '--all-targets', '--locked', '--quiet', '--', '-D', 'warnings'],
+  },
   { language: 'Go', tool: 'gofmt', folder: 'wasm-go', write: ['-w', '.'], check: ['-l', '.'], silentIsGood: true },
   { language: 'Go', tool: 'go', folder: 'wasm-go', write: null, check: ['vet', './...'] },
+  { language: 'Go', tool: 'gofmt', folder: 'pool/server', write: ['-w', '.'], check: ['-l', '.'], silentIsGood: true },
+  { language: 'Go', tool: 'go', folder: 'pool/server', write: null, check: ['vet', './...'] },
+  { language: 'Protobuf', tool: 'npm', folder: '.', write: null, check: ['run', '--silent', 'proto:check'] },
   {
     language: 'SQL',
     tool: sqlfluff,
@@ -47,7 +66,8 @@ const isInstalled = (tool: string): boolean =>
 function run(step: Step, parameters: readonly string[]): boolean {
   const { status, stdout, stderr } = spawnSync(step.tool, parameters, { cwd: step.folder, encoding: 'utf8' });
   const isGood = status === 0 && (step.silentIsGood !== true || stdout.trim() === '');
-  console.log(`${isGood ? 'ok    ' : 'FAILED'} ${step.language}: ${step.tool} ${parameters.join(' ')}`);
+  const place = step.folder === '.' ? '' : ` (${step.folder})`;
+  console.log(`${isGood ? 'ok    ' : 'FAILED'} ${step.language}: ${step.tool} ${parameters.join(' ')}${place}`);
   if (!isGood) console.log(`${stdout}${stderr}`);
   return isGood;
 }

@@ -1,5 +1,6 @@
 /** Programs of the machine's: found on PATH, or installed where they are missing and we may. */
 import { access, constants } from 'node:fs/promises';
+import { homedir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { canInstall, installPackages } from './debian-packages.ts';
 
@@ -14,12 +15,14 @@ export interface Wanted {
   readonly brew: string;
 }
 
+/** Where Go puts what `go install` builds. */
+const goFolder = process.env.GOBIN || join(process.env.GOPATH || join(homedir(), 'go'), 'bin');
 /** Where Debian puts servers; other accounts than root have these not on PATH. */
-const serverFolders = ['/usr/local/sbin', '/usr/sbin'];
+const otherFolders = [goFolder, '/usr/local/sbin', '/usr/sbin'];
 
-/** The path of `name` among the folders of PATH and those for servers, or null. */
+/** The path of `name` among the folders of PATH, Go's own and those for servers, or null. */
 export async function findProgram(name: string): Promise<string | null> {
-  for (const folder of [...(process.env.PATH ?? '').split(delimiter), ...serverFolders]) {
+  for (const folder of [...(process.env.PATH ?? '').split(delimiter), ...otherFolders]) {
     if (folder === '') continue;
     const path = join(folder, name);
     const there = await access(path, constants.X_OK).then(
