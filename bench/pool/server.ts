@@ -36,13 +36,15 @@ export async function startServer(parameters: readonly string[]): Promise<Server
   const url = `http://${loopback}:${await freePort()}`;
   const child = spawn(program, ['--listen', new URL(url).host, ...parameters], {
     cwd: root,
-    stdio: ['ignore', 'ignore', 'pipe'],
+    stdio: ['ignore', 'pipe', 'pipe'],
   });
   const last: string[] = [];
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    last.push(...text.trimEnd().split('\n'));
-    last.splice(0, last.length - lastLinesMax);
-  });
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (text: string) => {
+      last.push(...text.trimEnd().split('\n'));
+      last.splice(0, last.length - lastLinesMax);
+    });
+  }
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
   const stop = async (): Promise<void> => {
     child.kill('SIGTERM');
