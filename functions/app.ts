@@ -11,6 +11,7 @@ import type { Configuration } from './configuration.ts';
 import type { Environment } from './environment.ts';
 import { errorResponse, toApiError } from './errors.ts';
 import { createPool } from './gateway/pool/create-pool.ts';
+import { PoolEmbeddings } from './gateway/pool/embeddings.ts';
 import { gatewayRoutes } from './gateway/routes.ts';
 import { Upstreams } from './gateway/upstreams.ts';
 import { EmbeddingService } from './inference/embedding.ts';
@@ -100,7 +101,8 @@ function createServices(platform: Platform, configuration: Configuration) {
   const engine = new WasmEmbeddingEngine({ platform, metrics, onTrap });
   // Called as a method of another object, workerd's fetch refuses ("Illegal invocation").
   const plainFetch: typeof fetch = (input, init) => fetch(input, init);
-  const poolSources = { clock, random, log, metrics, fetch: plainFetch, router: nodeRouter };
+  const nodeSources = { clock, random, log, metrics, fetch: plainFetch, router: nodeRouter };
+  const pool = createPool(configuration.pool.directoryUrls, nodeSources);
   return {
     configuration,
     clock,
@@ -112,9 +114,9 @@ function createServices(platform: Platform, configuration: Configuration) {
     exporter,
     usage,
     authentication: new Authentication({ sql, identity, clock }, configuration.anonymousTenantId),
-    embedding: new EmbeddingService({ engine, cache, clock, metrics, usage }),
+    embedding: new EmbeddingService({ engine, remote: new PoolEmbeddings(pool), cache, clock, metrics, usage }),
     upstreams: new Upstreams(configuration.upstream.baseUrls, { clock, random, router }),
-    pool: createPool(configuration.pool.directoryUrls, poolSources),
+    pool,
   };
 }
 

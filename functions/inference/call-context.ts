@@ -10,6 +10,7 @@ export function callContext(context: RequestContext, operation: string): CallCon
     steps: context.get('steps'),
     background: context.env.background,
     wishes: cacheWishesOf(context.req.header('cache-control')),
+    signal: context.req.raw.signal,
     operation,
   };
 }

@@ -69,7 +69,7 @@ async function makeService(): Promise<EmbeddingService> {
   const log = new MemoryLog();
   const live = await loadCacheIndex(goModules, { weightMax: 1_048_576, entriesMax: 64, seed: 1 });
   const cache = new CacheCoordinator({ clock, sharedStore: store, metrics, log, index: async () => live });
-  return new EmbeddingService({ engine, cache, clock, metrics, usage });
+  return new EmbeddingService({ engine, remote: null, cache, clock, metrics, usage });
 }
 
 beforeEach(async () => {
@@ -92,6 +92,7 @@ async function embed(
     steps,
     background,
     wishes: cacheWishesOf(options.cacheControl),
+    signal: new AbortController().signal,
     operation: 'embeddings',
   });
   await background.settle();

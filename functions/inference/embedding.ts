@@ -5,7 +5,7 @@ import { type CacheCoordinator, cacheKey } from '../cache/coordinator.ts';
 import { ApiError } from '../errors.ts';
 import type { Background, Clock } from '../ports.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
-import type { Steps } from '../telemetry/tracing.ts';
+import { type Steps, traceparentOf } from '../telemetry/tracing.ts';
 import type { Caller } from '../tenancy/caller.ts';
 import type { UsageLedger } from '../tenancy/usage.ts';
 import {
@@ -13,7 +13,9 @@ import {
   type EmbeddingBatch,
   type EmbeddingEngine,
   type EmbeddingInputs,
+  type EmbeddingModel,
   type ModelDescription,
+  type RemoteEngine,
 } from './engine.ts';
 
 /** Inputs of one request, as OpenAI bounds them. */
@@ -25,19 +27,23 @@ export interface CallContext {
   readonly steps: Steps;
   readonly background: Background;
   readonly wishes: CacheWishes;
+  /** Aborts with the client's connection. */
+  readonly signal: AbortSignal;
   /** The operation as usage and traces name it, such as `embeddings`. */
   readonly operation: string;
 }
 
 /** Vectors and what the cache did for them. */
 export interface EmbeddingAnswer {
-  readonly model: ModelDescription;
+  readonly model: EmbeddingModel;
   readonly batch: EmbeddingBatch;
   readonly outcome: CacheOutcome;
 }
 
 interface EmbeddingPorts {
   readonly engine: EmbeddingEngine;
+  /** Null where there is no pool. */
+  readonly remote: RemoteEngine | null;
   readonly cache: CacheCoordinator;
   readonly clock: Clock;
   readonly metrics: Metrics;
@@ -64,11 +70,17 @@ export class EmbeddingService {
     });
   }
 
+  /** The same of the isolate, or else of the pool. @throws ApiError model_not_found */
+  async modelAnywhere(name: string, background: Background): Promise<EmbeddingModel> {
+    const own = this.engine.find(name);
+    return own ?? (await this.#ports.remote?.find(name, background)) ?? this.model(name);
+  }
+
   /**
    * Embeds `inputs`; the answer may come from the cache.
    * @throws ApiError invalid_request for an empty input or too many, model_unavailable; WasmTrapped.
    */
-  async embed(model: ModelDescription, inputs: EmbeddingInputs, call: CallContext): Promise<EmbeddingAnswer> {
+  async embed(model: EmbeddingModel, inputs: EmbeddingInputs, call: CallContext): Promise<EmbeddingAnswer> {
     checkInputs(inputs);
     const startedAt = this.#ports.clock.elapsed();
     const answer = await this.#answer(model, inputs, call);
@@ -86,12 +98,12 @@ export class EmbeddingService {
     return answer;
   }
 
-  async #answer(model: ModelDescription, inputs: EmbeddingInputs, call: CallContext): Promise<EmbeddingAnswer> {
+  async #answer(model: EmbeddingModel, inputs: EmbeddingInputs, call: CallContext): Promise<EmbeddingAnswer> {
     const { cache } = this.#ports;
     if (!call.wishes.mayStore) {
       return { model, batch: await this.#compute(model, inputs, call), outcome: { kind: 'bypass' } };
     }
-    const key = await cacheKey(['embedding', call.caller.tenantId, model.sha256, JSON.stringify(inputs)]);
+    const key = await cacheKey(['embedding', call.caller.tenantId, identityOf(model), JSON.stringify(inputs)]);
     const found = await call.steps.run('cache', () => cache.lookup(key, call.wishes));
     const known = found === null ? null : deserialise(found.value, model, countOf(inputs));
     if (found !== null && known !== null) return { model, batch: known, outcome: found.outcome };
@@ -101,8 +113,15 @@ export class EmbeddingService {
     return { model, batch, outcome: stored ? { kind: 'miss', stored } : { kind: 'miss', stored, detail: 'too-large' } };
   }
 
-  async #compute(model: ModelDescription, inputs: EmbeddingInputs, call: CallContext): Promise<EmbeddingBatch> {
-    const { engine, clock, metrics } = this.#ports;
+  async #compute(model: EmbeddingModel, inputs: EmbeddingInputs, call: CallContext): Promise<EmbeddingBatch> {
+    const { engine, remote, clock, metrics } = this.#ports;
+    if (model.kind === 'remote') {
+      if (remote === null) throw new ApiError('model_not_found');
+      const { background, signal } = call;
+      return call.steps.run('pool', (span) =>
+        remote.embed(model, inputs, { background, signal, traceparent: traceparentOf(span) }),
+      );
+    }
     return call.steps.run('inference', async (span) => {
       span.setAttribute('gen_ai.request.model', model.name);
       await engine.ready(model, call.background);
@@ -114,6 +133,10 @@ export class EmbeddingService {
     });
   }
 }
+
+/** What tells a model's vectors from any other's. */
+const identityOf = (model: EmbeddingModel): string =>
+  model.kind === 'remote' ? `pool/${model.name}/${model.version}` : model.sha256;
 
 function checkInputs(inputs: EmbeddingInputs): void {
   const count = countOf(inputs);
@@ -137,15 +160,15 @@ function serialise({ vectors, dimensions, tokens, truncated }: EmbeddingBatch): 
 }
 
 /** The batch that `text` holds, or null where it is not one (a shared store may hold anything). */
-function deserialise(text: string, model: ModelDescription, count: number): EmbeddingBatch | null {
+function deserialise(text: string, model: EmbeddingModel, count: number): EmbeddingBatch | null {
   const [head, floats] = text.split('\n', 2);
   if (head === undefined || floats === undefined) return null;
   const bytes = Uint8Array.from(Buffer.from(floats, 'base64'));
-  const length = count * model.dimensions;
-  if (bytes.byteLength !== length * Float32Array.BYTES_PER_ELEMENT) return null;
   try {
-    const { tokens, truncated } = JSON.parse(head) as { tokens: number; truncated: number[] };
-    return { vectors: new Float32Array(bytes.buffer), dimensions: model.dimensions, count, tokens, truncated };
+    const { tokens, truncated, ...stored } = JSON.parse(head) as Omit<EmbeddingBatch, 'vectors' | 'count'>;
+    const dimensions = model.kind === 'remote' ? stored.dimensions : model.dimensions;
+    if (bytes.byteLength !== count * dimensions * Float32Array.BYTES_PER_ELEMENT) return null;
+    return { vectors: new Float32Array(bytes.buffer), dimensions, count, tokens, truncated };
   } catch {
     return null;
   }

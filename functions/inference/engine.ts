@@ -17,6 +17,16 @@ export interface ModelDescription {
   readonly sha256: string;
 }
 
+/** A model that computes in the inference pool. Its vectors tell how many numbers they have. */
+export interface RemoteModel {
+  readonly name: string;
+  readonly version: string;
+  readonly kind: 'remote';
+}
+
+/** A model of either place. */
+export type EmbeddingModel = ModelDescription | RemoteModel;
+
 /** What is to be embedded: texts, or token ids of the model's own vocabulary. */
 export type EmbeddingInputs =
   | { readonly kind: 'texts'; readonly texts: readonly string[] }
@@ -46,6 +56,22 @@ export interface EmbeddingEngine {
   ready(model: ModelDescription, background: Background): Promise<void>;
   /** Embeds `inputs`, none of them empty. Throws ApiError, or WasmTrapped. */
   embed(model: ModelDescription, inputs: EmbeddingInputs, background: Background): Promise<EmbeddingBatch>;
+}
+
+/** What a call to another place takes along. */
+export interface RemoteCall {
+  readonly background: Background;
+  readonly traceparent: string;
+  /** Aborts with the client's connection. */
+  readonly signal: AbortSignal;
+}
+
+/** Models that compute in the inference pool. */
+export interface RemoteEngine {
+  /** The embedding model `name` of the pool; null where it has none. */
+  find(name: string, background: Background): Promise<RemoteModel | null>;
+  /** Embeds `inputs`, none of them empty. @throws ApiError */
+  embed(model: RemoteModel, inputs: EmbeddingInputs, call: RemoteCall): Promise<EmbeddingBatch>;
 }
 
 /** How many inputs there are. */

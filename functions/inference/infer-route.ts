@@ -33,7 +33,7 @@ const route = createRoute({
   request: { body: { content: { 'application/json': { schema: inferRequest } }, required: true } },
   responses: {
     200: { description: 'The result', content: { 'application/json': { schema: inferResponse } } },
-    ...failures('problem', 404),
+    ...failures('problem', 404, 429, 502, 504),
   },
 });
 
@@ -41,7 +41,7 @@ const route = createRoute({
 export function inferRoute(service: EmbeddingService) {
   return createRouter().openapi(route, async (context) => {
     const { model_id, input } = context.req.valid('json');
-    const model = service.model(model_id);
+    const model = await service.modelAnywhere(model_id, context.env.background);
     const texts = typeof input.text === 'string' ? [input.text] : input.text;
     const answer = await service.embed(model, { kind: 'texts', texts }, callContext(context, 'infer'));
     const { batch } = answer;

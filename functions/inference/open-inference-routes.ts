@@ -6,9 +6,10 @@ import { cacheStatus } from '../cache/cache-status.ts';
 import type { Environment } from '../environment.ts';
 import { ApiError } from '../errors.ts';
 import { createRouter, failures, parseRequest, security } from '../openapi.ts';
+import type { Background } from '../ports.ts';
 import { callContext } from './call-context.ts';
 import type { EmbeddingService } from './embedding.ts';
-import type { ModelDescription } from './engine.ts';
+import type { EmbeddingModel } from './engine.ts';
 import { BinaryData, toEmbeddingInputs, toOutputTensor } from './tensors.ts';
 
 const parameters = z.record(z.string(), z.unknown());
@@ -101,23 +102,28 @@ const versionReadyRoute = createRoute({
 });
 
 /** What a client may send to, and gets from, `model`. */
-function metadataOf(model: ModelDescription): z.infer<typeof modelMetadata> {
+function metadataOf(model: EmbeddingModel): z.infer<typeof modelMetadata> {
   return {
     name: model.name,
     versions: [model.version],
-    platform: `treeline_${model.kind}`,
+    platform: model.kind === 'remote' ? 'treeline_pool' : `treeline_${model.kind}`,
     inputs: [
       { name: 'text', datatype: 'BYTES', shape: [-1] },
       { name: 'input_ids', datatype: 'INT64', shape: [-1, -1] },
       { name: 'attention_mask', datatype: 'INT64', shape: [-1, -1] },
     ],
-    outputs: [{ name: 'embedding', datatype: 'FP32', shape: [-1, model.dimensions] }],
+    outputs: [{ name: 'embedding', datatype: 'FP32', shape: [-1, model.kind === 'remote' ? -1 : model.dimensions] }],
   };
 }
 
 /** The model of the path; a version that it does not have is as unknown as a model. */
-function modelOf(service: EmbeddingService, name: string, version: string | undefined): ModelDescription {
-  const model = service.model(name);
+async function modelOf(
+  service: EmbeddingService,
+  name: string,
+  version: string | undefined,
+  background: Background,
+): Promise<EmbeddingModel> {
+  const model = await service.modelAnywhere(name, background);
   if (version === undefined || version === model.version) return model;
   const message = `${model.name} has version ${model.version}, not "${version.slice(0, 40)}".`;
   throw new ApiError('model_not_found', message, { parameter: 'version' });
@@ -144,7 +150,7 @@ function wantsBinary(request: z.infer<typeof inferenceRequest>): boolean {
 
 async function infer(service: EmbeddingService, context: Context<Environment>): Promise<Response> {
   const { model: name = '', version } = context.req.param() as Record<string, string | undefined>;
-  const model = modelOf(service, name, version);
+  const model = await modelOf(service, name, version, context.env.background);
   const { head, binary } = splitBody(
     await readBody(context.req.raw),
     context.req.header('inference-header-content-length'),
@@ -180,12 +186,13 @@ export function openInferenceRoutes(service: EmbeddingService) {
       summary: 'Run a model on tensors',
       security,
       request: { params, body: { content: { 'application/json': { schema: inferenceRequest } }, required: true } },
-      responses: { ...json('The outputs', inferenceResponse), ...failures('open-inference', 404, 415) },
+      responses: { ...json('The outputs', inferenceResponse), ...failures('open-inference', 404, 415, 429, 502, 504) },
     });
     router.post(path.replace(/\{(\w+)\}/g, ':$1'), (context) => infer(service, context));
   }
-  const readinessOf = async (model: ModelDescription, { background }: Environment['Bindings']) => {
-    await service.engine.ready(model, background);
+  const readinessOf = async (model: EmbeddingModel, { background }: Environment['Bindings']) => {
+    // The pool lists a model only while it is ready.
+    if (model.kind !== 'remote') await service.engine.ready(model, background);
     return { name: model.name, ready: true };
   };
   return router
@@ -197,16 +204,22 @@ export function openInferenceRoutes(service: EmbeddingService) {
       await Promise.all(service.engine.models.map((model) => service.engine.ready(model, context.env.background)));
       return context.json({ ready: true }, 200);
     })
-    .openapi(modelRoute, (context) => context.json(metadataOf(service.model(context.req.valid('param').model)), 200))
-    .openapi(versionRoute, (context) => {
-      const { model, version } = context.req.valid('param');
-      return context.json(metadataOf(modelOf(service, model, version)), 200);
+    .openapi(modelRoute, async (context) => {
+      const { model } = context.req.valid('param');
+      return context.json(metadataOf(await modelOf(service, model, undefined, context.env.background)), 200);
     })
-    .openapi(modelReadyRoute, async (context) =>
-      context.json(await readinessOf(service.model(context.req.valid('param').model), context.env), 200),
-    )
+    .openapi(versionRoute, async (context) => {
+      const { model, version } = context.req.valid('param');
+      return context.json(metadataOf(await modelOf(service, model, version, context.env.background)), 200);
+    })
+    .openapi(modelReadyRoute, async (context) => {
+      const { model } = context.req.valid('param');
+      const found = await modelOf(service, model, undefined, context.env.background);
+      return context.json(await readinessOf(found, context.env), 200);
+    })
     .openapi(versionReadyRoute, async (context) => {
       const { model, version } = context.req.valid('param');
-      return context.json(await readinessOf(modelOf(service, model, version), context.env), 200);
+      const found = await modelOf(service, model, version, context.env.background);
+      return context.json(await readinessOf(found, context.env), 200);
     });
 }

@@ -68,7 +68,7 @@ const embeddingRoute = createRoute({
   request: { body: { content: { 'application/json': { schema: embeddingRequest } }, required: true } },
   responses: {
     200: { description: 'One unit vector an input', content: { 'application/json': { schema: embeddingResponse } } },
-    ...failures('openai', 404),
+    ...failures('openai', 404, 429, 502, 504),
   },
 });
 
@@ -102,7 +102,7 @@ const similarityRoute = createRoute({
   request: { body: { content: { 'application/json': { schema: similarityRequest } }, required: true } },
   responses: {
     200: { description: 'One score a text, in order', content: { 'application/json': { schema: similarityResponse } } },
-    ...failures('openai', 404),
+    ...failures('openai', 404, 429, 502, 504),
   },
 });
 
@@ -141,7 +141,7 @@ const rerankRoute = createRoute({
   request: { body: { content: { 'application/json': { schema: rerankRequest } }, required: true } },
   responses: {
     200: { description: 'Best first', content: { 'application/json': { schema: rerankResponse } } },
-    ...failures('openai', 404),
+    ...failures('openai', 404, 429, 502, 504),
   },
 });
 
@@ -166,19 +166,24 @@ function encode(vector: Float32Array, format: 'float' | 'base64'): number[] | st
   return Buffer.from(vector.buffer, vector.byteOffset, vector.byteLength).toString('base64');
 }
 
+/** Refuses more numbers a vector than there are. */
+function checkDimensions(model: string, there: number, wanted: number | undefined): void {
+  if (wanted === undefined || wanted <= there) return;
+  const message = `dimensions: ${model} has ${there}, so ${wanted} is too many.`;
+  throw new ApiError('invalid_request', message, { parameter: 'dimensions' });
+}
+
 /** Mounts the three routes on `service`. */
 export function openAiRoutes(service: EmbeddingService) {
   return createRouter()
     .openapi(embeddingRoute, async (context) => {
       const request = context.req.valid('json');
-      const model = service.model(request.model);
-      const dimensions = request.dimensions ?? model.dimensions;
-      if (dimensions > model.dimensions) {
-        const message = `dimensions: ${model.name} has ${model.dimensions}, so ${dimensions} is too many.`;
-        throw new ApiError('invalid_request', message, { parameter: 'dimensions' });
-      }
+      const model = await service.modelAnywhere(request.model, context.env.background);
+      // Before anything is computed, where that can be known.
+      if (model.kind !== 'remote') checkDimensions(model.name, model.dimensions, request.dimensions);
       const answer = await service.embed(model, toInputs(request.input), callContext(context, 'embeddings'));
-      const batch = shorten(answer.batch, dimensions);
+      checkDimensions(model.name, answer.batch.dimensions, request.dimensions);
+      const batch = shorten(answer.batch, request.dimensions ?? answer.batch.dimensions);
       const data = Array.from({ length: batch.count }, (_, index) => ({
         object: 'embedding' as const,
         index,
@@ -189,7 +194,7 @@ export function openAiRoutes(service: EmbeddingService) {
     })
     .openapi(similarityRoute, async (context) => {
       const request = context.req.valid('json');
-      const model = service.model(request.model);
+      const model = await service.modelAnywhere(request.model, context.env.background);
       const inputs = { kind: 'texts' as const, texts: [request.source, ...request.texts] };
       const answer = await service.embed(model, inputs, callContext(context, 'similarity'));
       const data = request.texts.map((_, index) => ({
@@ -202,7 +207,7 @@ export function openAiRoutes(service: EmbeddingService) {
     })
     .openapi(rerankRoute, async (context) => {
       const request = context.req.valid('json');
-      const model = service.model(request.model);
+      const model = await service.modelAnywhere(request.model, context.env.background);
       const texts = request.documents.map((document) => (typeof document === 'string' ? document : document.text));
       const inputs = { kind: 'texts' as const, texts: [request.query, ...texts] };
       const answer = await service.embed(model, inputs, callContext(context, 'rerank'));
