@@ -55,5 +55,10 @@ func (settings *settings) engineSettings() engine.Settings {
 	}
 }
 
-// engineDefault is the kind where --engine says nothing.
-const engineDefault = noEngine
+// orNil keeps a nil pointer of an engine's own type from becoming an engine that is not nil.
+func orNil[Opened engine.Engine](opened Opened, err error) (engine.Engine, error) {
+	if err != nil {
+		return nil, err
+	}
+	return opened, nil
+}

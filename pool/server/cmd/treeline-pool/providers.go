@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"treeline.dev/pool/goml"
@@ -14,16 +15,35 @@ import (
 	"treeline.dev/pool/upstream"
 )
 
-// Variables that name the libraries which Go models open.
+// Variables that name the libraries which Go models open, and the folder in which ONNX Runtime is looked for without one.
 const (
-	onnxLibraryVariable       = "TREELINE_ONNXRUNTIME_LIBRARY"
-	tensorflowLibraryVariable = "TREELINE_TENSORFLOW_LIBRARY"
+	onnxLibraryVariable       = "ORT_DYLIB_PATH"
+	tensorflowLibraryVariable = "TENSORFLOW_LIBRARY"
+	modelDirectoryVariable    = "TREELINE_MODEL_DIRECTORY"
 )
+
+// onnxLibrary is the path of ONNX Runtime's library: as the environment says, or where the models are fetched to. Where it
+// is nowhere, the backend says so for each of its models.
+func onnxLibrary(environment func(string) string) string {
+	if path := environment(onnxLibraryVariable); path != "" {
+		return path
+	}
+	folder := environment(modelDirectoryVariable)
+	if folder == "" {
+		folder = filepath.Join(environment("HOME"), ".cache", "treeline", "models")
+	}
+	// The pattern is well formed, which is all that can fail here.
+	found, _ := filepath.Glob(filepath.Join(folder, "onnxruntime", "libonnxruntime.so*"))
+	if len(found) == 0 {
+		return "libonnxruntime.so"
+	}
+	return found[0]
+}
 
 // goProvider serves the Go models' repository.
 func goProvider(folder string) (*goml.Provider, error) {
 	return goml.Open(folder, golearn.New(), gorgonia.New(),
-		onnx.New(os.Getenv(onnxLibraryVariable)), tensorflow.New(os.Getenv(tensorflowLibraryVariable)))
+		onnx.New(onnxLibrary(os.Getenv)), tensorflow.New(os.Getenv(tensorflowLibraryVariable)))
 }
 
 // upstreamProviders are the engines made by others that the file names.

@@ -191,6 +191,7 @@ func (pool *running) beginModels(ctx context.Context) (ipc ipcHandler, err error
 		if err != nil {
 			return nil, err
 		}
+		pool.ending.add("Go models", func(context.Context) error { return provider.Close() })
 		providers = append(providers, provider)
 	}
 	others, err := upstreamProviders(pool.settings.config)
