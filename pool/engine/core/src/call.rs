@@ -102,6 +102,23 @@ impl CallContext {
         }
     }
 
+    /// What a batch of calls is worth going on with: until the last deadline, at the highest priority, in the first one's
+    /// trace. Nobody cancels it, and it answers on the heap.
+    pub fn together<'call>(calls: impl Iterator<Item = &'call Self>) -> Self {
+        let mut together: Option<Self> = None;
+        for call in calls {
+            let batch = together.get_or_insert_with(|| Self {
+                deadline: call.deadline,
+                trace: call.trace,
+                spans: call.spans.clone(),
+                ..Self::without_cancellation()
+            });
+            batch.deadline = batch.deadline.zip(call.deadline).map(|(one, other)| one.max(other));
+            batch.priority = batch.priority.max(call.priority);
+        }
+        together.unwrap_or_default()
+    }
+
     /// Tells whoever works on the call that nobody waits for it any more.
     pub fn cancel(&self) {
         if let Some(cancelled) = &self.cancelled {

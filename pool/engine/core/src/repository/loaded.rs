@@ -2,7 +2,8 @@
 
 use super::manifest::BatchingSettings;
 use super::memory::Reservation;
-use crate::backend::{Embeddings, Model, ModelDescription};
+use crate::backend::{Capability, Embeddings, Model, ModelDescription};
+use crate::batching::{Batcher, EmbeddingWork, TensorInput, TensorWork, embedding_rows, tensor_rows};
 use crate::call::CallContext;
 use crate::error::EngineError;
 use crate::guard::guarded;
@@ -21,6 +22,8 @@ pub struct Loaded {
     /// The version.
     pub version: u64,
     model: Arc<dyn Model>,
+    tensors: Option<Batcher<TensorWork>>,
+    embeddings: Option<Batcher<EmbeddingWork>>,
     leases: Mutex<usize>,
     returned: Condvar,
     // After the model: its memory is given back once it is gone.
@@ -36,8 +39,24 @@ impl Loaded {
         batching: Option<BatchingSettings>,
         reservation: Reservation,
     ) -> Self {
-        let _ = batching;
-        Self { name, version, model, leases: Mutex::new(0), returned: Condvar::new(), reservation }
+        let description = model.description();
+        let can = |capability| description.capabilities.contains(&capability);
+        // A model that gains nothing from several rows takes tensors one call at a time.
+        let for_tensors =
+            batching.filter(|_| can(Capability::Infer) && description.batch_size_max > 1).map(|settings| {
+                BatchingSettings { size_max: settings.size_max.min(description.batch_size_max as usize), ..settings }
+            });
+        let for_embeddings = batching.filter(|_| can(Capability::Embed));
+        Self {
+            name,
+            version,
+            tensors: for_tensors.map(|settings| Batcher::new(TensorWork::new(Arc::clone(&model)), settings)),
+            embeddings: for_embeddings.map(|settings| Batcher::new(EmbeddingWork(Arc::clone(&model)), settings)),
+            model,
+            leases: Mutex::new(0),
+            returned: Condvar::new(),
+            reservation,
+        }
     }
 
     /// What it is.
@@ -52,12 +71,15 @@ impl Loaded {
 
     /// Rows, or texts, that are taken at once; 0: calls are not put together.
     pub fn batch_size_max(&self) -> u32 {
-        self.description().batch_size_max
+        let tensors = self.tensors.as_ref().map(Batcher::size_max);
+        tensors.or(self.embeddings.as_ref().map(Batcher::size_max)).unwrap_or(0) as u32
     }
 
-    /// Adds what the model tells of itself.
+    /// Adds what the model tells of itself, and its batches.
     pub fn add_stats(&self, stats: &mut EngineStats) {
         self.model.add_stats(stats);
+        self.tensors.iter().for_each(|batcher| batcher.add_stats(stats));
+        self.embeddings.iter().for_each(|batcher| batcher.add_stats(stats));
     }
 
     /// Ends the model's work.
@@ -98,12 +120,23 @@ impl Lease {
         inputs: &[TensorView<'_>],
         parameters: &BTreeMap<String, Parameter>,
     ) -> Result<Vec<Tensor>, EngineError> {
-        guarded(|| self.0.model.infer(call, inputs, parameters))
+        let alone = || self.0.model.infer(call, inputs, parameters);
+        match &self.0.tensors {
+            Some(batcher) => {
+                let rows = tensor_rows(inputs).unwrap_or(usize::MAX);
+                batcher.call(call, rows, alone, || TensorInput::new(inputs, parameters))
+            }
+            None => guarded(alone),
+        }
     }
 
     /// Embeds texts or tokens.
     pub fn embed(&self, call: &CallContext, request: &EmbedRequest) -> Result<Embeddings, EngineError> {
-        guarded(|| self.0.model.embed(call, request))
+        let alone = || self.0.model.embed(call, request);
+        match &self.0.embeddings {
+            Some(batcher) => batcher.call(call, embedding_rows(request), alone, || request.clone()),
+            None => guarded(alone),
+        }
     }
 
     /// The model.
