@@ -35,7 +35,8 @@ func (telemetry *Telemetry) Middleware(next http.Handler) http.Handler {
 		// Also where a handler panics to end a broken connection.
 		defer func() {
 			route := routeOf(request, procedure)
-			telemetry.endRequest(ctx, span, requestFacts{method, route, recorder.status, time.Since(began)})
+			facts := requestFacts{method, route, recorder.status, procedure.name != "", time.Since(began)}
+			telemetry.endRequest(ctx, span, facts)
 		}()
 		next.ServeHTTP(recorder, request)
 	})
@@ -44,7 +45,9 @@ func (telemetry *Telemetry) Middleware(next http.Handler) http.Handler {
 type requestFacts struct {
 	method, route string
 	status        int
-	elapsed       time.Duration
+	// isProcedure: the interceptor has said already whether it failed, and more exactly.
+	isProcedure bool
+	elapsed     time.Duration
 }
 
 func (telemetry *Telemetry) endRequest(ctx context.Context, span trace.Span, facts requestFacts) {
@@ -56,7 +59,7 @@ func (telemetry *Telemetry) endRequest(ctx context.Context, span trace.Span, fac
 		attribute.String("http.route", facts.route),
 		attribute.Int("http.response.status_code", facts.status),
 	)
-	if facts.status >= http.StatusInternalServerError {
+	if facts.status >= http.StatusInternalServerError && !facts.isProcedure {
 		span.SetStatus(codes.Error, "")
 		span.SetAttributes(attribute.String("error.type", code))
 	}
