@@ -24,7 +24,6 @@ import "C"
 
 import (
 	"context"
-	"encoding/hex"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -36,8 +35,6 @@ import (
 )
 
 const (
-	// SegmentsMax bounds the segments of a call.
-	SegmentsMax = C.TREELINE_SEGMENTS_MAX
 	// threadsMax bounds calls that may last and run at once: each holds a thread of this process.
 	threadsMax = 256
 	// closeLookInterval is how often Close looks whether calls still run.
@@ -54,6 +51,7 @@ var (
 	_ [unsafe.Sizeof(C.treeline_event{}) - 40]struct{}
 	_ [engine.ABIVersion - C.TREELINE_ABI_VERSION]struct{}
 	_ [C.TREELINE_ABI_VERSION - engine.ABIVersion]struct{}
+	_ [C.TREELINE_SEGMENTS_MAX - engine.SegmentsMax]struct{}
 )
 
 // Options are how the engine is opened.
@@ -115,8 +113,8 @@ func (ffi *Engine) Transport() string { return "ffi" }
 
 // Reserve gives memory of Go's heap: the engine reads all of that where it lies.
 func (ffi *Engine) Reserve(size int) (*engine.Buffer, error) {
-	if size < 0 {
-		return nil, engine.Refused(enginev1.Status_STATUS_INVALID_ARGUMENT)
+	if err := engine.CheckReserve(size); err != nil {
+		return nil, err
 	}
 	return engine.NewBuffer(make([]byte, size), nil), nil
 }
@@ -259,12 +257,8 @@ func pinned(pinner *runtime.Pinner, bytes []byte) C.treeline_bytes {
 
 // prepare is a call in the structure of the C ABI. All that it refers to is pinned.
 func prepare(ctx context.Context, call *engine.Call, pinner *runtime.Pinner) (*C.treeline_call, error) {
-	if len(call.Payload) > SegmentsMax {
-		return nil, &engine.Error{
-			Status:    enginev1.Status_STATUS_INVALID_ARGUMENT,
-			Message:   "A call has at most 1024 segments.",
-			Parameter: "payload",
-		}
+	if err := engine.CheckBounds(call); err != nil {
+		return nil, err
 	}
 	made := &C.treeline_call{
 		header:        pinned(pinner, call.Header),
@@ -283,24 +277,12 @@ func prepare(ctx context.Context, call *engine.Call, pinner *runtime.Pinner) (*C
 	if deadline, ok := ctx.Deadline(); ok {
 		made.deadline_ns = C.uint64_t(max(time.Until(deadline), 1))
 	}
-	setTrace(made, call.Traceparent)
+	trace := engine.ParseTrace(call.Traceparent)
+	made.trace_id = *(*[16]C.uint8_t)(unsafe.Pointer(&trace.TraceID))
+	made.span_id = *(*[8]C.uint8_t)(unsafe.Pointer(&trace.SpanID))
+	made.trace_flags = C.uint8_t(trace.Flags)
 	pinner.Pin(made)
 	return made, nil
-}
-
-// setTrace puts a traceparent (W3C, version 00) into the call; another text leaves it untraced.
-func setTrace(call *C.treeline_call, traceparent string) {
-	if len(traceparent) < 55 || traceparent[2] != '-' || traceparent[35] != '-' || traceparent[52] != '-' {
-		return
-	}
-	var bytes [25]byte
-	digits := traceparent[3:35] + traceparent[36:52] + traceparent[53:55]
-	if _, err := hex.Decode(bytes[:], []byte(digits)); err != nil {
-		return
-	}
-	call.trace_id = *(*[16]C.uint8_t)(unsafe.Pointer(&bytes[0]))
-	call.span_id = *(*[8]C.uint8_t)(unsafe.Pointer(&bytes[16]))
-	call.trace_flags = C.uint8_t(bytes[24])
 }
 
 // cancelWith is a cancellation that follows ctx, until stop; nil where ctx never ends.

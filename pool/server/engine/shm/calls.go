@@ -2,7 +2,6 @@ package shm
 
 import (
 	"context"
-	"encoding/hex"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -10,7 +9,6 @@ import (
 	"unsafe"
 
 	"treeline.dev/pool/engine"
-	enginev1 "treeline.dev/pool/gen/treeline/engine/v1"
 )
 
 // prepared is a call whose header and segments lie in the request arena: it can be sent, and sent again to another worker.
@@ -46,7 +44,7 @@ func (call *prepared) release() {
 
 // prepare puts into the arena what does not lie there yet.
 func (requests *requests) prepare(ctx context.Context, call *engine.Call) (*prepared, error) {
-	if err := checkBounds(call); err != nil {
+	if err := engine.CheckBounds(call); err != nil {
 		return nil, err
 	}
 	made := &prepared{payload: call.Payload}
@@ -56,33 +54,13 @@ func (requests *requests) prepare(ctx context.Context, call *engine.Call) (*prep
 	if deadline, ok := ctx.Deadline(); ok {
 		made.slot.deadlineNs = uint64(max(time.Until(deadline), 1))
 	}
-	setTrace(&made.slot, call.Traceparent)
+	trace := engine.ParseTrace(call.Traceparent)
+	made.slot.traceID, made.slot.spanID, made.slot.traceFlags = trace.TraceID, trace.SpanID, trace.Flags
 	if err := requests.fill(made, call); err != nil {
 		made.release()
 		return nil, err
 	}
 	return made, nil
-}
-
-func checkBounds(call *engine.Call) error {
-	if len(call.Header) > HeaderBytesMax {
-		return tooLarge("header", "The call's message is longer than 16 MiB.")
-	}
-	if len(call.Payload) > SegmentsMax {
-		return tooLarge("payload", "A call has at most 1024 segments.")
-	}
-	total := 0
-	for _, segment := range call.Payload {
-		total += len(segment)
-	}
-	if total > PayloadBytesMax {
-		return tooLarge("payload", "The call's data is longer than 256 MiB.")
-	}
-	return nil
-}
-
-func tooLarge(parameter, message string) error {
-	return &engine.Error{Status: enginev1.Status_STATUS_INVALID_ARGUMENT, Message: message, Parameter: parameter}
 }
 
 func (requests *requests) fill(made *prepared, call *engine.Call) error {
@@ -133,21 +111,6 @@ func (requests *requests) place(made *prepared, segment []byte) (piece, error) {
 	copy(block.bytes(len(segment)), segment)
 	made.bytesCopied += uint64(len(segment))
 	return piece{offset: block.offset, length: uint64(len(segment))}, nil
-}
-
-// setTrace puts a traceparent (W3C, version 00) into the slot; another text leaves the call untraced.
-func setTrace(slot *callSlot, traceparent string) {
-	if len(traceparent) < 55 || traceparent[2] != '-' || traceparent[35] != '-' || traceparent[52] != '-' {
-		return
-	}
-	var bytes [25]byte
-	digits := traceparent[3:35] + traceparent[36:52] + traceparent[53:55]
-	if _, err := hex.Decode(bytes[:], []byte(digits)); err != nil {
-		return
-	}
-	copy(slot.traceID[:], bytes[:16])
-	copy(slot.spanID[:], bytes[16:24])
-	slot.traceFlags = bytes[24]
 }
 
 // pendingRepliesMax bounds the replies of one stream that wait for a slow reader; the call is cancelled beyond that.

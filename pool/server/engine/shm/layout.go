@@ -39,13 +39,6 @@ const (
 	// releaseSlots bounds what is given back to a worker at once; more waits on this side.
 	releaseSlots = 16384
 
-	// SegmentsMax bounds the segments of a call and of a reply.
-	SegmentsMax = 1024
-	// HeaderBytesMax bounds a header.
-	HeaderBytesMax = 16 << 20
-	// PayloadBytesMax bounds a call's payload, and a reserved buffer.
-	PayloadBytesMax = 256 << 20
-
 	// operationCancel marks a slot that cancels the call of its number.
 	operationCancel = 0xffff0001
 

@@ -123,8 +123,8 @@ func (shm *Engine) Transport() string { return "shm" }
 
 // Reserve gives memory that the engine reads where it lies.
 func (shm *Engine) Reserve(size int) (*engine.Buffer, error) {
-	if size < 0 || size > PayloadBytesMax {
-		return nil, tooLarge("payload", "A buffer has at most 256 MiB.")
+	if err := engine.CheckReserve(size); err != nil {
+		return nil, err
 	}
 	block, err := shm.requests.take(size)
 	if err != nil {

@@ -581,7 +581,7 @@ var errOutside = &engine.Error{
 // locate finds the header and the segments of a reply, where they lie.
 func (worker *worker) locate(slot *replySlot) (header []byte, payload [][]byte, err error) {
 	header, ok := worker.replies.slice(piece{slot.headerOffset, uint64(slot.headerLength)})
-	if !ok || slot.segmentCount > SegmentsMax {
+	if !ok || slot.segmentCount > engine.SegmentsMax {
 		return nil, nil, errOutside
 	}
 	pieces, ok := worker.pieces(slot)
@@ -604,7 +604,7 @@ func (worker *worker) pieces(slot *replySlot) ([]piece, bool) {
 	if slot.segmentCount <= replyPieces {
 		return slot.pieces[:slot.segmentCount], true
 	}
-	if slot.segmentCount > SegmentsMax {
+	if slot.segmentCount > engine.SegmentsMax {
 		return nil, false
 	}
 	table, ok := worker.replies.slice(piece{slot.tableOffset, uint64(slot.segmentCount) * pieceBytes})
