@@ -10,6 +10,8 @@ import { CacheCoordinator, isolateEntriesMax, isolateWeightMax } from './cache/c
 import type { Configuration } from './configuration.ts';
 import type { Environment } from './environment.ts';
 import { errorResponse, toApiError } from './errors.ts';
+import { ipcRoute } from './gateway/ipc-route.ts';
+import { jobRoutes } from './gateway/job-routes.ts';
 import { createPool } from './gateway/pool/create-pool.ts';
 import { PoolEmbeddings } from './gateway/pool/embeddings.ts';
 import { gatewayRoutes } from './gateway/routes.ts';
@@ -150,6 +152,8 @@ export function createApp(platform: Platform, configuration: Configuration): Ope
   app.route('/', openInferenceRoutes(embedding));
   app.route('/', inferRoute(embedding));
   app.route('/', gatewayRoutes(services));
+  app.route('/', jobRoutes(services));
+  app.route('/', ipcRoute(services));
   app.route('/', telemetryRoutes(services));
 
   app.openAPIRegistry.registerComponent('securitySchemes', 'apiKey', { type: 'http', scheme: 'bearer' });

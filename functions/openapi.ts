@@ -64,6 +64,7 @@ const descriptions: Record<number, string> = {
   415: 'The body is of another kind',
   429: 'Too much is asked at once; try again after the time that Retry-After names',
   500: 'Something failed on our side',
+  501: 'The pool, or the model, does not do this',
   502: 'The upstream failed',
   503: 'A part that is needed cannot be reached; try again',
   504: 'The upstream took too long',

@@ -93,7 +93,7 @@ export function gatewayRoutes(services: GatewayServices) {
     const ofPool = (await pool.models(background)).map(({ name, createdAt }) => toModel(name, createdAt, 'pool'));
     const all = [...own, ...ofPool, ...upstream.models.map((name) => toModel(name, 0, 'upstream'))];
     // A name stands for whoever answers for it first.
-    return [...new Map(all.reverse().map((model) => [model.id, model])).values()].reverse();
+    return all.filter(({ id }, at) => all.findIndex((model) => model.id === id) === at);
   };
   /** Why nobody answers for `model`. */
   const nobody = async (model: string, background: Background): Promise<ApiError> => {
@@ -127,7 +127,7 @@ export function gatewayRoutes(services: GatewayServices) {
         description: 'The answer: one object, or server-sent events where stream is true',
         content: { 'application/json': { schema: z.looseObject({}) }, 'text/event-stream': { schema: eventStream } },
       },
-      ...failures('openai', 404, 429, 502, 504),
+      ...failures('openai', 404, 429, 501, 502, 504),
     },
   });
   router.post('/v1/chat/completions', async (context) => {

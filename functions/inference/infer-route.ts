@@ -33,7 +33,7 @@ const route = createRoute({
   request: { body: { content: { 'application/json': { schema: inferRequest } }, required: true } },
   responses: {
     200: { description: 'The result', content: { 'application/json': { schema: inferResponse } } },
-    ...failures('problem', 404, 429, 502, 504),
+    ...failures('problem', 404, 429, 501, 502, 504),
   },
 });
 

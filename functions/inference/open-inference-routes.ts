@@ -186,7 +186,10 @@ export function openInferenceRoutes(service: EmbeddingService) {
       summary: 'Run a model on tensors',
       security,
       request: { params, body: { content: { 'application/json': { schema: inferenceRequest } }, required: true } },
-      responses: { ...json('The outputs', inferenceResponse), ...failures('open-inference', 404, 415, 429, 502, 504) },
+      responses: {
+        ...json('The outputs', inferenceResponse),
+        ...failures('open-inference', 404, 415, 429, 501, 502, 504),
+      },
     });
     router.post(path.replace(/\{(\w+)\}/g, ':$1'), (context) => infer(service, context));
   }

@@ -68,7 +68,7 @@ const embeddingRoute = createRoute({
   request: { body: { content: { 'application/json': { schema: embeddingRequest } }, required: true } },
   responses: {
     200: { description: 'One unit vector an input', content: { 'application/json': { schema: embeddingResponse } } },
-    ...failures('openai', 404, 429, 502, 504),
+    ...failures('openai', 404, 429, 501, 502, 504),
   },
 });
 
@@ -102,7 +102,7 @@ const similarityRoute = createRoute({
   request: { body: { content: { 'application/json': { schema: similarityRequest } }, required: true } },
   responses: {
     200: { description: 'One score a text, in order', content: { 'application/json': { schema: similarityResponse } } },
-    ...failures('openai', 404, 429, 502, 504),
+    ...failures('openai', 404, 429, 501, 502, 504),
   },
 });
 
@@ -141,7 +141,7 @@ const rerankRoute = createRoute({
   request: { body: { content: { 'application/json': { schema: rerankRequest } }, required: true } },
   responses: {
     200: { description: 'Best first', content: { 'application/json': { schema: rerankResponse } } },
-    ...failures('openai', 404, 429, 502, 504),
+    ...failures('openai', 404, 429, 501, 502, 504),
   },
 });
 

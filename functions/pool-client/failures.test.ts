@@ -8,7 +8,7 @@ test.each<[Code, string, number, boolean]>([
   [Code.InvalidArgument, 'invalid_request', 400, true],
   [Code.OutOfRange, 'invalid_request', 400, true],
   [Code.FailedPrecondition, 'invalid_request', 400, true],
-  [Code.Unimplemented, 'invalid_request', 400, true],
+  [Code.Unimplemented, 'unsupported', 501, true],
   [Code.NotFound, 'model_not_found', 404, true],
   [Code.ResourceExhausted, 'overloaded', 429, true],
   [Code.Unavailable, 'pool_unavailable', 503, false],

@@ -10,10 +10,11 @@ function meaningOf(code: Code): { failure: FailureCode; isAboutRequest: boolean 
     case Code.InvalidArgument:
     case Code.OutOfRange:
     case Code.FailedPrecondition:
-    case Code.Unimplemented:
     case Code.AlreadyExists:
     case Code.Aborted:
       return { failure: 'invalid_request', isAboutRequest: true };
+    case Code.Unimplemented:
+      return { failure: 'unsupported', isAboutRequest: true };
     case Code.NotFound:
       return { failure: 'model_not_found', isAboutRequest: true };
     case Code.ResourceExhausted:

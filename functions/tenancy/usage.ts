@@ -83,15 +83,18 @@ export class UsageLedger {
     this.#ports = ports;
   }
 
-  /** Adds `event` to the queue; `flush` writes it. */
-  record(caller: Caller, event: UsageEvent): void {
+  /**
+   * Adds `event` to the queue; `flush` writes it. Events of one `id` (a UUID) are written once, however often they are
+   * recorded.
+   */
+  record(caller: Caller, event: UsageEvent, id?: string): void {
     const { metrics, log, clock, random } = this.#ports;
     if (this.#waiting.length >= usageQueueMax) {
       metrics.usageEvents.inc({ result: 'dropped' });
       log.write('error', 'usage event dropped: the queue is full', { operation: event.operation });
       return;
     }
-    this.#waiting.push({ ...event, ...caller, id: uuid(random), at: new Date(clock.now()).toISOString() });
+    this.#waiting.push({ ...event, ...caller, id: id ?? uuid(random), at: new Date(clock.now()).toISOString() });
   }
 
   /** Events that wait. */
