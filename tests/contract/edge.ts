@@ -14,6 +14,8 @@ export interface RunningEdge {
   readonly log: string;
   /** Where the edge looks for its chat upstream. */
   readonly upstreamPort: number;
+  /** Where the edge looks for its inference pool. */
+  readonly poolPort: number;
 }
 
 function variable(name: string): string {
@@ -34,6 +36,7 @@ export function runningEdge(): RunningEdge {
     storeToken: variable('TREELINE_STORE_TOKEN'),
     log: variable('TREELINE_LOG'),
     upstreamPort: Number(variable('TREELINE_UPSTREAM_PORT')),
+    poolPort: Number(variable('TREELINE_POOL_PORT')),
   };
 }
 

@@ -36,6 +36,7 @@ const { values, positionals } = parseArgs({
 });
 const host = hostOf(values.host);
 const upstreamPort = await freePort();
+const poolPort = await freePort();
 const stack = await startStack({
   host,
   port: await freePort(),
@@ -43,6 +44,7 @@ const stack = await startStack({
   environment: {
     UPSTREAM_BASE_URL: `http://127.0.0.1:${upstreamPort}/v1`,
     UPSTREAM_API_KEY: 'key-of-the-deployment',
+    POOL_DIRECTORY_URL: `http://127.0.0.1:${poolPort}`,
     UPSTREAM_MODELS: values['any-model'] ? '' : 'test-chat,test-other',
   },
 });
@@ -57,6 +59,7 @@ try {
     TREELINE_STORE_TOKEN: stack.storeToken,
     TREELINE_LOG: stack.log,
     TREELINE_UPSTREAM_PORT: String(upstreamPort),
+    TREELINE_POOL_PORT: String(poolPort),
   });
 } finally {
   await stack.stop();

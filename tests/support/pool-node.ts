@@ -35,8 +35,8 @@ export interface TestNode {
   close(): Promise<void>;
 }
 
-/** Starts a node that behaves as told. */
-export async function startNode(behaviour: NodeBehaviour): Promise<TestNode> {
+/** Starts a node that behaves as told, on `port` (0: any free one). */
+export async function startNode(behaviour: NodeBehaviour, port = 0): Promise<TestNode> {
   const routes = (router: ConnectRouter): void => {
     router.service(InferenceService, behaviour.inference ?? {});
     router.service(ModelService, behaviour.model ?? {});
@@ -50,10 +50,10 @@ export async function startNode(behaviour: NodeBehaviour): Promise<TestNode> {
     seen.push({ path: request.url ?? '', headers: request.headers });
     handle(request, response);
   });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+  const { port: bound } = server.address() as AddressInfo;
   return {
-    url: `http://127.0.0.1:${port}`,
+    url: `http://127.0.0.1:${bound}`,
     seen,
     close: () =>
       new Promise((resolve) => {
