@@ -25,7 +25,7 @@ type EtcdOptions struct {
 	Settings
 	// Endpoints such as http://127.0.0.1:2379; at least one.
 	Endpoints []string
-	// TLS for https endpoints (tlsfiles.Files.Client); nil: none.
+	// TLS for https endpoints (tlsfiles.Files.Client); nil: the system's authorities.
 	TLS *tls.Config
 	// Username and Password, where etcd asks for them.
 	Username, Password string

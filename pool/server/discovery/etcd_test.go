@@ -3,6 +3,7 @@ package discovery
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,11 +11,15 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	v1 "treeline.dev/pool/gen/treeline/v1"
+	"treeline.dev/pool/tlsfiles"
+	"treeline.dev/pool/tlsfiles/localauthority"
 )
 
 // nodeVariable makes a process of this test's program a node that registers in the etcd at its value.
@@ -46,10 +51,19 @@ type etcdServer struct {
 	folder  string
 	url     string
 	peerURL string
+	more    []string
+	client  *http.Client
 	process *exec.Cmd
 }
 
 func startEtcd(t *testing.T) *etcdServer {
+	t.Helper()
+	server := newEtcd(t)
+	server.start()
+	return server
+}
+
+func newEtcd(t *testing.T) *etcdServer {
 	t.Helper()
 	program, err := exec.LookPath("etcd")
 	if err != nil {
@@ -58,9 +72,8 @@ func startEtcd(t *testing.T) *etcdServer {
 		}
 		t.Skip("etcd is missing: apt-get install etcd-server")
 	}
-	server := &etcdServer{t: t, program: program, folder: t.TempDir()}
+	server := &etcdServer{t: t, program: program, folder: t.TempDir(), client: http.DefaultClient}
 	server.url, server.peerURL = freeURL(t), freeURL(t)
-	server.start()
 	t.Cleanup(server.kill)
 	return server
 }
@@ -80,12 +93,13 @@ func (server *etcdServer) start() {
 	server.process = exec.Command(server.program, "--name=test", "--data-dir="+server.folder,
 		"--listen-client-urls="+server.url, "--advertise-client-urls="+server.url, "--listen-peer-urls="+server.peerURL,
 		"--initial-advertise-peer-urls="+server.peerURL, "--initial-cluster=test="+server.peerURL, "--log-level=error")
+	server.process.Args = append(server.process.Args, server.more...)
 	server.process.Stderr = io.Discard
 	if err := server.process.Start(); err != nil {
 		server.t.Fatal(err)
 	}
 	eventually(server.t, 20*time.Second, "etcd answers", func() bool {
-		response, err := http.Get(server.url + "/health")
+		response, err := server.client.Get(server.url + "/health")
 		if err != nil {
 			return false
 		}
@@ -95,6 +109,9 @@ func (server *etcdServer) start() {
 }
 
 func (server *etcdServer) kill() {
+	if server.process == nil {
+		return
+	}
 	_ = server.process.Process.Kill()
 	_ = server.process.Wait()
 }
@@ -259,6 +276,36 @@ func TestNodesAreListedWhileEtcdIsAwayAndEnteredOnceItIsBack(t *testing.T) {
 			eventually(t, 20*time.Second, "the old nodes see the new one", func() bool { return ids(one, "small") == "one three two " })
 		})
 	}
+}
+
+func TestEtcdIsReachedByMutualTLS(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	if _, err := localauthority.Ensure(localauthority.Request{Folder: folder, Hosts: []string{"127.0.0.1"}, Now: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	path := func(name string) string { return filepath.Join(folder, name) }
+	files, err := tlsfiles.Open(tlsfiles.Options{Certificate: path("client.crt"), Key: path("client.key"), Authority: path("ca.crt")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := newEtcd(t)
+	server.url = strings.Replace(server.url, "http:", "https:", 1)
+	server.client = files.HTTPClient()
+	server.more = []string{"--client-cert-auth", "--cert-file=" + path("server.crt"), "--key-file=" + path("server.key"),
+		"--trusted-ca-file=" + path("ca.crt")}
+	server.start()
+	join := func(config *tls.Config) *Registry {
+		registry, err := NewEtcd(EtcdOptions{Settings: quick(), Endpoints: []string{server.url}, TLS: config})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = registry.Withdraw(timeout(t, 5*time.Second)) })
+		return registry
+	}
+	join(files.Client("")).Publish(testNode("one", "small"))
+	watching := join(files.Client("127.0.0.1"))
+	eventually(t, 10*time.Second, "the node is there", func() bool { return ids(watching, "small") == "one " })
 }
 
 func TestANodeStartsBeforeEtcdDoes(t *testing.T) {

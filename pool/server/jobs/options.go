@@ -19,6 +19,7 @@ import (
 	"time"
 
 	v1 "treeline.dev/pool/gen/treeline/v1"
+	"treeline.dev/pool/telemetry"
 )
 
 // Caller runs calls; models.Catalogue does. Failures are *engine.Error.
@@ -42,9 +43,9 @@ type Observer interface {
 
 // Options say where NATS is, what this node does, and the bounds. Zero values are replaced by the defaults named.
 type Options struct {
-	// URL of NATS, several divided by commas, such as nats://127.0.0.1:4222.
+	// URL of NATS, several divided by commas: nats://127.0.0.1:4222, or tls://… by TLS.
 	URL string
-	// TLS to NATS (tlsfiles.Files.Client); nil: none.
+	// TLS for tls:// addresses (tlsfiles.Files.Client); nil: the system's authorities.
 	TLS *tls.Config
 	// CredentialsFile with a user's JWT and seed; empty: none.
 	CredentialsFile string
@@ -87,6 +88,9 @@ type Options struct {
 	Logger *slog.Logger
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
+
+	// fetchWait is how long a worker waits for a job before it looks around, which is also what closing waits for.
+	fetchWait time.Duration
 }
 
 // Bounds that no option changes.
@@ -96,8 +100,6 @@ const (
 	deliveriesPerAttempt = 4
 	// dedupWindow is how long a message is known to be a repetition. It exceeds every pause between two tries to publish.
 	dedupWindow = time.Hour
-	// fetchWait is how long a worker waits for a job before it looks around.
-	fetchWait = 2 * time.Second
 	// modelsInterval is between two questions for the models that can be run, and for the queue's length.
 	modelsInterval = 2 * time.Second
 	// retryDelayMax bounds the delay before another attempt.
@@ -142,6 +144,7 @@ func (options Options) complete() (Options, error) {
 	fill(&options.AckWait, 30*time.Second)
 	fill(&options.AttemptsMax, 5)
 	fill(&options.RetryDelay, time.Second)
+	fill(&options.fetchWait, 2*time.Second)
 	if options.Observer == nil {
 		options.Observer = noObserver{}
 	}
@@ -159,6 +162,8 @@ func fill[N int | time.Duration](value *N, otherwise N) {
 		*value = otherwise
 	}
 }
+
+var _ Observer = (*telemetry.Telemetry)(nil)
 
 type noObserver struct{}
 

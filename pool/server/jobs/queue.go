@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -98,7 +99,7 @@ func dial(ctx context.Context, options Options) (*nats.Conn, error) {
 		}),
 		nats.ReconnectHandler(func(*nats.Conn) { options.Logger.Info("NATS is found again") }),
 	}
-	if options.TLS != nil {
+	if options.TLS != nil && strings.HasPrefix(options.URL, "tls://") {
 		settings = append(settings, nats.Secure(options.TLS))
 	}
 	if options.CredentialsFile != "" {

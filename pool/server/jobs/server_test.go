@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,8 +28,8 @@ type natsServer struct {
 	process *exec.Cmd
 }
 
-// startNATS starts a server for one test.
-func startNATS(t *testing.T) *natsServer {
+// startNATS starts a server for one test, with more lines of configuration.
+func startNATS(t *testing.T, more ...string) *natsServer {
 	t.Helper()
 	server := &natsServer{t: t, program: findProgram(t, "nats-server"), store: t.TempDir()}
 	port, monitor := freePort(t), freePort(t)
@@ -40,7 +41,8 @@ func startNATS(t *testing.T) *natsServer {
 	}
 	// Later settings count: the shipped file, then this test's ports.
 	server.config = filepath.Join(t.TempDir(), "nats.conf")
-	config := fmt.Sprintf("include %q\nport: %d\nhttp: \"127.0.0.1:%d\"\n", relative(t, server.config, shipped), port, monitor)
+	config := fmt.Sprintf("include %q\nport: %d\nhttp: \"127.0.0.1:%d\"\n%s", relative(t, server.config, shipped), port, monitor,
+		strings.Join(more, "\n"))
 	if err := os.WriteFile(server.config, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -173,6 +175,7 @@ func quick(url string) Options {
 		Node:       "test",
 		AckWait:    time.Second,
 		RetryDelay: 50 * time.Millisecond,
+		fetchWait:  200 * time.Millisecond,
 		Models:     func(context.Context) []string { return []string{testModel} },
 		Logger:     slog.New(slog.DiscardHandler),
 	}

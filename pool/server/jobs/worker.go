@@ -83,7 +83,7 @@ func (queue *Queue) consumeWhileThere(ctx context.Context, stream string, config
 	for ctx.Err() == nil {
 		// Not bound to ctx: a message that is on its way when ctx ends would wait for AckWait. So it is fetched, and given
 		// back.
-		batch, err := consumer.Fetch(1, jetstream.FetchMaxWait(fetchWait))
+		batch, err := consumer.Fetch(1, jetstream.FetchMaxWait(queue.options.fetchWait))
 		if err != nil {
 			return err
 		}

@@ -1,7 +1,6 @@
 package tlsfiles
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -39,33 +38,37 @@ func (current *pair) server() *tls.Config {
 	return config
 }
 
-// Client is for calls to servers that ask for a certificate: etcd, NATS, an engine on another host. The server's
-// certificate must come from the authority of that moment and be made out for serverName, a name or an IP address.
-// Empty: for the name called, which then must not be an IP address (crypto/tls does not tell it to the check).
+// Client is for calls to servers that ask for a certificate: etcd, NATS, an engine on another host. This side shows its
+// certificate of that moment. The server's must come from the authority, and be made out for serverName, a name or an IP
+// address; empty: for what is called.
+//
+// With a serverName the authority is that of the moment. Without, it is that of now: only crypto/tls itself knows what is
+// called, and its own check cannot be given another authority later. A new authority then needs a restart.
 func (files *Files) Client(serverName string) *tls.Config {
-	return &tls.Config{
+	config := &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		ServerName: serverName,
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			return files.current.Load().certificate, nil
 		},
-		// RootCAs cannot be exchanged in a configuration that is in use. So the library's own check is off, and
-		// verifyServer makes the same one against the authority of the moment, in every handshake.
-		InsecureSkipVerify: true,
-		VerifyConnection: func(state tls.ConnectionState) error {
-			return verifyServer(state, cmp.Or(serverName, state.ServerName), files.current.Load().authority)
-		},
 	}
+	if serverName == "" {
+		config.RootCAs = files.current.Load().authority
+		return config
+	}
+	// The library's own check is off, and verifyServer makes the same one against the authority of the moment, in every
+	// handshake.
+	config.InsecureSkipVerify = true
+	config.VerifyConnection = func(state tls.ConnectionState) error {
+		return verifyServer(state, serverName, files.current.Load().authority)
+	}
+	return config
 }
 
 // verifyServer checks chain, name, dates and use as crypto/tls does for a client. A nil authority: the system's.
 func verifyServer(state tls.ConnectionState, name string, authority *x509.CertPool) error {
 	if len(state.PeerCertificates) == 0 {
 		return errors.New("tlsfiles: the server showed no certificate")
-	}
-	if name == "" {
-		// x509 checks no name where none is given; a certificate of the authority for another host would pass.
-		return errors.New("tlsfiles: the server's name is not known, so its certificate cannot be checked")
 	}
 	intermediates := x509.NewCertPool()
 	for _, certificate := range state.PeerCertificates[1:] {

@@ -35,6 +35,8 @@ type Options struct {
 	Authority string
 	// Interval between two looks at the files; zero: ReloadInterval.
 	Interval time.Duration
+	// Exchanged is called after each exchange with when the new certificate ends; nil: nothing is.
+	Exchanged func(ends time.Time)
 	// Logger is told of each exchange and each refusal; nil: slog's default.
 	Logger *slog.Logger
 }
@@ -123,6 +125,9 @@ func (files *Files) look() {
 	case changed:
 		leaf := files.current.Load().certificate.Leaf
 		files.options.Logger.Info("a new certificate is in use", "subject", leaf.Subject.String(), "ends", leaf.NotAfter)
+		if files.options.Exchanged != nil {
+			files.options.Exchanged(leaf.NotAfter)
+		}
 	}
 }
 

@@ -129,10 +129,27 @@ func TestAServerOfAnotherAuthorityOrForAnotherHostIsRefused(t *testing.T) {
 	if _, err := get(open(t, clientOptions(elsewhere)).HTTPClient(), other.URL); err == nil || !strings.Contains(err.Error(), "127.0.0.1") {
 		t.Errorf("a server for another host: %v", err)
 	}
-	// A configuration that does not know whom it calls calls nobody.
-	unnamed := open(t, clientOptions(folder)).Client("")
-	if _, err := tls.Dial("tcp", strings.TrimPrefix(server.URL, "https://"), unnamed); err == nil {
-		t.Error("an address without a name is trusted")
+}
+
+func TestAConfigurationWithoutANameChecksWhatIsCalled(t *testing.T) {
+	folder, foreign, elsewhere := makeFolder(t, "127.0.0.1"), makeFolder(t, "127.0.0.1"), makeFolder(t, "elsewhere")
+	for name, call := range map[string]struct {
+		server, client string
+		isGood         bool
+	}{
+		"the right host":    {folder, folder, true},
+		"another authority": {folder, foreign, false},
+		"another host":      {elsewhere, elsewhere, false},
+	} {
+		server := serve(t, open(t, serverOptions(call.server)))
+		config := open(t, clientOptions(call.client)).Client("")
+		connection, err := tls.Dial("tcp", strings.TrimPrefix(server.URL, "https://"), config)
+		if (err == nil) != call.isGood {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err == nil {
+			connection.Close()
+		}
 	}
 }
 
@@ -182,6 +199,8 @@ func TestNewCertificatesAreTakenUpWithoutARestart(t *testing.T) {
 	folder, next := makeFolder(t, "127.0.0.1"), makeFolder(t, "127.0.0.1")
 	serverSide, clientSide := serverOptions(folder), clientOptions(folder)
 	serverSide.Interval, clientSide.Interval = 10*time.Millisecond, 10*time.Millisecond
+	exchanged := make(chan time.Time, 16)
+	serverSide.Exchanged = func(ends time.Time) { exchanged <- ends }
 	files, calling := open(t, serverSide), open(t, clientSide)
 	ctx, cancel := context.WithCancel(t.Context())
 	var watching sync.WaitGroup
@@ -215,6 +234,9 @@ func TestNewCertificatesAreTakenUpWithoutARestart(t *testing.T) {
 	}
 	if _, err := get(open(t, clientOptions(next)).HTTPClient(), server.URL); err != nil {
 		t.Error(err)
+	}
+	if ends := <-exchanged; time.Until(ends) < 24*time.Hour {
+		t.Errorf("told that it ends %s", ends)
 	}
 }
 
