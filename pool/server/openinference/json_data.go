@@ -164,5 +164,9 @@ func appendFloat(text []byte, value float64, bits int, rest []byte) ([]byte, []b
 	if math.IsInf(value, 0) || math.IsNaN(value) {
 		return text, nil, false
 	}
+	if value == 0 && math.Signbit(value) {
+		// Readers that tell integers from floats would take "-0" for the integer, which has no sign.
+		return append(text, "-0.0"...), rest, true
+	}
 	return strconv.AppendFloat(text, value, 'g', -1, bits), rest, true
 }

@@ -39,6 +39,7 @@ func (services *Services) Mount(mux *http.ServeMux) {
 		connect.WithReadMaxBytes(int(services.Bounds.BodyBytesMax)),
 		connect.WithInterceptors(append(services.Interceptors, deadline{})...),
 		connect.WithRecover(services.recovered),
+		deflate(),
 	}
 	mount := func(path string, handler http.Handler) { mux.Handle(path, handler) }
 	names := []string{
