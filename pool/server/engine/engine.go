@@ -49,6 +49,9 @@ func NewReply(header []byte, payload [][]byte, bytesCopied uint64, elapsed time.
 	return &Reply{Header: header, Payload: payload, BytesCopied: bytesCopied, Elapsed: elapsed, release: release}
 }
 
+// Outlasts tells whether header and payload stay valid after Release, because they are Go's own.
+func (reply *Reply) Outlasts() bool { return reply.release == nil }
+
 // Release gives the reply's memory back. The reply must not be used afterwards. A second call does nothing.
 func (reply *Reply) Release() {
 	if reply != nil && reply.release != nil {
