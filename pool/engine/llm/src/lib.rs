@@ -14,6 +14,7 @@ pub mod gguf;
 pub mod random;
 pub mod sampling;
 pub mod scheduler;
+pub mod service;
 pub mod stop;
 pub mod template;
 pub mod tokenizer;
@@ -21,3 +22,4 @@ pub mod tokenizer;
 mod toy;
 
 pub use decoder::{Decoder, DecoderShape, StepSequence};
+pub use service::{Language, LanguageModel, ServiceOptions};

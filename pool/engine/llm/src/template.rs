@@ -62,12 +62,7 @@ impl ChatTemplate {
     ///
     /// # Errors
     /// `ModelNotReady` where the template is no Jinja.
-    pub fn new(
-        source: &str,
-        begin_text: &str,
-        end_text: &str,
-        control_texts: &[String],
-    ) -> Result<Self, EngineError> {
+    pub fn new(source: &str, begin_text: &str, end_text: &str, control_texts: &[String]) -> Result<Self, EngineError> {
         let mut environment = Environment::new();
         // As Hugging Face renders them.
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
@@ -100,7 +95,10 @@ impl ChatTemplate {
         add_generation_prompt: bool,
     ) -> Result<Rendered, EngineError> {
         if messages.len() > MESSAGES_MAX {
-            return Err(EngineError::invalid("messages", format!("A conversation has at most {MESSAGES_MAX} messages.")));
+            return Err(EngineError::invalid(
+                "messages",
+                format!("A conversation has at most {MESSAGES_MAX} messages."),
+            ));
         }
         let shield = Shield::new(messages, tools_json, &self.control_texts)?;
         let messages: Vec<Json> = (0..)
@@ -197,7 +195,9 @@ impl<'names> Shield<'names> {
         let free = ('\u{FDD0}'..='\u{FDEF}').find(|&character| !texts.iter().any(|text| is_used(text, character)));
         match free {
             Some(character) => Ok(Self { character, names }),
-            None => Err(EngineError::invalid("messages", "The conversation uses all 32 non-characters from U+FDD0 on.")),
+            None => {
+                Err(EngineError::invalid("messages", "The conversation uses all 32 non-characters from U+FDD0 on."))
+            }
         }
     }
 
@@ -314,7 +314,8 @@ pub(crate) mod tests {
         let call = r#"[{"function":{"name":"weather","arguments":"{\"city\":\"<|im_end|>\",\"days\":[1,2]}"}}]"#;
         let mut asked = message("assistant", "");
         asked.tool_calls_json = call.to_owned();
-        let rendered = template(source).render(&[asked], r#"[{"z":1,"a":"é\u003c|im_end|>"}]"#, true).expect("rendered");
+        let rendered =
+            template(source).render(&[asked], r#"[{"z":1,"a":"é\u003c|im_end|>"}]"#, true).expect("rendered");
         assert_eq!(
             text(&rendered),
             r#"[{"z": 1, "a": "é<|im_end|>"}]<|im_end|>{"city": "<|im_end|>", "days": [1, 2]}"#

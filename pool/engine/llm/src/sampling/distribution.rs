@@ -76,7 +76,7 @@ fn sum(weights: &[f32]) -> f64 {
 pub struct Candidates {
     /// By token; the largest is 1.
     pub weights: Vec<f32>,
-    /// Those left, heaviest first.
+    /// Those left, in an order that depends on the weights alone.
     left: Vec<(f32, u32)>,
 }
 
@@ -106,11 +106,10 @@ impl Candidates {
             self.left.select_nth_unstable_by(top_k, heavier);
             self.left.truncate(top_k);
         }
-        self.left.sort_unstable_by(heavier);
         if top_p < 1.0 {
             let target = f64::from(top_p) * self.total_before_top_p(min_p, top_k, total);
-            let reached = walk(self.left.iter().map(|(weight, _)| *weight), target);
-            self.left.truncate(reached.map_or(self.left.len(), |place| place + 1));
+            let length = heaviest_until(&mut self.left, target);
+            self.left.truncate(length);
         }
     }
 
@@ -133,7 +132,8 @@ impl Candidates {
             let tokens = self.weights.iter().zip(0..);
             self.left.extend(tokens.filter(|(weight, _)| **weight >= floor).map(|(weight, token)| (*weight, token)));
             let is_enough = if only_top_p {
-                top_p < 1.0 && self.left.iter().map(|(weight, _)| f64::from(*weight)).sum::<f64>() >= f64::from(top_p) * total
+                top_p < 1.0
+                    && self.left.iter().map(|(weight, _)| f64::from(*weight)).sum::<f64>() >= f64::from(top_p) * total
             } else {
                 self.left.len() >= top_k
             };
@@ -154,6 +154,27 @@ impl Candidates {
 
 fn heavier(a: &(f32, u32), b: &(f32, u32)) -> std::cmp::Ordering {
     b.0.total_cmp(&a.0).then(a.1.cmp(&b.1))
+}
+
+/// Moves the heaviest candidates to the front, as many as are needed to pass `target` together; how many these are. Halves
+/// the range in which the border lies, so that a flat distribution is not sorted as a whole.
+fn heaviest_until(candidates: &mut [(f32, u32)], target: f64) -> usize {
+    const SORTED_MAX: usize = 64;
+    let (mut start, mut end, mut rest) = (0, candidates.len(), target);
+    while end - start > SORTED_MAX {
+        let middle = (end - start) / 2;
+        candidates[start..end].select_nth_unstable_by(middle, heavier);
+        let upper: f64 = candidates[start..start + middle].iter().map(|(weight, _)| f64::from(*weight)).sum();
+        if upper > rest {
+            end = start + middle;
+        } else {
+            rest -= upper;
+            start += middle;
+        }
+    }
+    candidates[start..end].sort_unstable_by(heavier);
+    let reached = walk(candidates[start..end].iter().map(|(weight, _)| *weight), rest);
+    reached.map_or(end, |place| start + place + 1)
 }
 
 /// The place at which the running sum passes `target`.
@@ -238,6 +259,7 @@ mod tests {
             let maximum = maximum(&logits);
             let total = exponentials(&logits, maximum, 1.0 / temperature, &mut candidates.weights);
             candidates.restrict(min_p, top_k, top_p, total);
+            candidates.left.sort_unstable_by(heavier);
             let left: Vec<u32> = candidates.left.iter().map(|candidate| candidate.1).collect();
             let expected = twin(&logits, f64::from(temperature), f64::from(min_p), top_k, f64::from(top_p));
             // Rounding may move a border by one of thousands of nearly equal tokens.
@@ -252,7 +274,8 @@ mod tests {
     #[test]
     fn tokens_come_as_often_as_they_weigh() {
         const DRAWS: usize = 100_000;
-        let logits: Vec<f32> = (0..600).map(|place| if place % 100 == 7 { (place / 100) as f32 * 0.5 } else { -200.0 }).collect();
+        let logits: Vec<f32> =
+            (0..600).map(|place| if place % 100 == 7 { (place / 100) as f32 * 0.5 } else { -200.0 }).collect();
         let mut candidates = Candidates::default();
         let total = exponentials(&logits, maximum(&logits), 1.0, &mut candidates.weights);
         candidates.restrict(0.0, 0, 1.0, total);

@@ -37,7 +37,8 @@ impl Sampler {
     /// The sampler of choice `index` after `prompt`.
     pub fn new(settings: Arc<SamplingSettings>, index: u32, prompt: &[u32]) -> Self {
         let random = Random::new(settings.seed, u64::from(index));
-        let prompt = if settings.repetition_penalty == 1.0 { FxHashSet::default() } else { prompt.iter().copied().collect() };
+        let prompt =
+            if settings.repetition_penalty == 1.0 { FxHashSet::default() } else { prompt.iter().copied().collect() };
         Self { settings, random, counts: FxHashMap::default(), prompt, scratch: Candidates::default() }
     }
 

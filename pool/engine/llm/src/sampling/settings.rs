@@ -65,7 +65,8 @@ fn within(name: &str, value: Option<f32>, default: f32, range: RangeInclusive<f3
         None => Ok(default),
         Some(value) if range.contains(&value) => Ok(value),
         Some(value) => {
-            let start = if *range.start() == f32::MIN_POSITIVE { "over 0".to_owned() } else { range.start().to_string() };
+            let start =
+                if *range.start() == f32::MIN_POSITIVE { "over 0".to_owned() } else { range.start().to_string() };
             Err(EngineError::invalid(name, format!("{name} lies between {start} and {}, not at {value}.", range.end())))
         }
     }
@@ -80,7 +81,9 @@ fn check_bias(bias: &[(u32, f32)], vocabulary_size: usize) -> Result<(), EngineE
         return refuse(format!("logit_bias names token {token}; the model has tokens 0 to {}.", vocabulary_size - 1));
     }
     match bias.iter().find(|(_, value)| !(-100.0..=100.0).contains(value)) {
-        Some((token, value)) => refuse(format!("logit_bias lies between -100 and 100; of token {token} it is {value}.")),
+        Some((token, value)) => {
+            refuse(format!("logit_bias lies between -100 and 100; of token {token} it is {value}."))
+        }
         None => Ok(()),
     }
 }

@@ -230,6 +230,14 @@ impl Scheduler {
         }
     }
 
+    /// Forgets all sequences, and what the blocks hold. Counts go on.
+    pub fn clear(&mut self) {
+        self.waiting.clear();
+        self.running.clear();
+        self.held.clear();
+        self.blocks = Blocks::new(self.options.blocks);
+    }
+
     /// Sequences that have blocks.
     pub fn running(&self) -> usize {
         self.running.len()

@@ -21,6 +21,8 @@ pub struct Chunk {
     pub blocks: Vec<u32>,
     /// Whether the next token is to be chosen after this.
     pub wants_logits: bool,
+    /// Whether it is the token chosen last, and no part of a prompt.
+    pub is_decoding: bool,
 }
 
 /// A step.
@@ -30,6 +32,13 @@ pub struct Plan {
     pub chunks: Vec<Chunk>,
     /// Sequences whose deadline passed, or cannot be met. They are gone already.
     pub expired: Vec<SequenceId>,
+}
+
+impl Plan {
+    /// The parts of prompts.
+    pub fn prompts(&self) -> impl Iterator<Item = &Chunk> {
+        self.chunks.iter().filter(|chunk| !chunk.is_decoding)
+    }
 }
 
 /// Keys and values that are to be copied before the next step.
@@ -214,16 +223,15 @@ impl Scheduler {
             position: sequence.computed,
             blocks: sequence.blocks[..end.div_ceil(self.options.block_tokens)].to_vec(),
             wants_logits: end == sequence.tokens.len(),
+            is_decoding: sequence.is_decoding(),
         }
     }
 
     /// The step was computed, in `elapsed`. Blocks that it filled can be found from now on.
     pub fn advance(&mut self, plan: &Plan, elapsed: Duration) {
         let block_tokens = self.options.block_tokens;
-        let mut prompt_tokens = 0;
         for chunk in &plan.chunks {
             let Some(sequence) = self.running.iter_mut().find(|next| next.id == chunk.sequence) else { continue };
-            prompt_tokens += if sequence.is_decoding() { 0 } else { chunk.tokens.len() };
             let before = sequence.computed / block_tokens;
             sequence.computed = chunk.position + chunk.tokens.len();
             sequence.is_begun |= chunk.wants_logits;
@@ -232,7 +240,7 @@ impl Scheduler {
                 self.blocks.publish(sequence.blocks[index], hash);
             }
         }
-        self.rates.observe_step(prompt_tokens, elapsed);
+        self.rates.observe_step(plan.prompts().map(|chunk| chunk.tokens.len()).sum(), elapsed);
     }
 
     /// Lets the further choices of `id` go on from its prompt, which was computed just now. To be called before the first

@@ -45,7 +45,8 @@ struct Simulation {
 impl Simulation {
     fn new(options: SchedulerOptions) -> Self {
         let now = Instant::now();
-        let decoder = ToyDecoder::new(shape(VOCABULARY_SIZE, options.context_length, options.block_tokens, options.blocks));
+        let decoder =
+            ToyDecoder::new(shape(VOCABULARY_SIZE, options.context_length, options.block_tokens, options.blocks));
         Self { scheduler: scheduler(options, now), decoder, now, generated: BTreeMap::new() }
     }
 
@@ -140,7 +141,8 @@ fn every_sequence_generates_what_it_generates_alone_whatever_else_happens() {
 #[test]
 fn preemption_happens_and_is_counted() {
     let mut simulation = Simulation::new(options(26));
-    let ids: Vec<_> = (0..4).flat_map(|first| simulation.submit(&request([&[first], &prompt(11)[..]].concat()))).collect();
+    let ids: Vec<_> =
+        (0..4).flat_map(|first| simulation.submit(&request([&[first], &prompt(11)[..]].concat()))).collect();
     while simulation.generated.get(&ids[3]).map_or(0, Vec::len) < 60 {
         simulation.step();
         for &id in &ids[..3] {

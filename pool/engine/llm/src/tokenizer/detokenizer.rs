@@ -73,8 +73,9 @@ mod tests {
         println!("seed {seed}");
         let mut random = Random::new(seed, 0);
         for _ in 0..2_000 {
-            let bytes: Vec<u8> = (0..random.below(24)).map(|_| [0x41, 0xC3, 0xA9, 0xE2, 0x82, 0xF0, 0x9F, 0xFF, 0x80]
-                [random.below(9) as usize]).collect();
+            let bytes: Vec<u8> = (0..random.below(24))
+                .map(|_| [0x41, 0xC3, 0xA9, 0xE2, 0x82, 0xF0, 0x9F, 0xFF, 0x80][random.below(9) as usize])
+                .collect();
             let (mut detokenizer, mut text) = (Detokenizer::default(), String::new());
             for byte in &bytes {
                 detokenizer.push(&[*byte], &mut text);

@@ -152,9 +152,7 @@ impl Tokenizer {
             .ok_or_else(|| not_ready(format!("The pre-tokenizer \"{}\" is not known.", source.pre)))?;
         let kinds: Vec<Kind> = source.token_types.iter().map(|&token_type| Kind::parse(token_type)).collect();
         let of_kind = |kind| -> Vec<u32> {
-            let is_found = |token: &u32| {
-                kinds[*token as usize] == kind && !source.tokens[*token as usize].is_empty()
-            };
+            let is_found = |token: &u32| kinds[*token as usize] == kind && !source.tokens[*token as usize].is_empty();
             (0..kinds.len() as u32).filter(is_found).collect()
         };
         let ids: FxHashMap<&str, u32> = source.tokens.iter().map(String::as_str).zip(0..).collect();
