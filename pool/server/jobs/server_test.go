@@ -19,7 +19,7 @@ import (
 
 // natsServer is a real nats-server on loopback, with the settings of infra/nats/nats.conf but for its ports.
 type natsServer struct {
-	t       *testing.T
+	t       testing.TB
 	program string
 	config  string
 	store   string
@@ -29,7 +29,7 @@ type natsServer struct {
 }
 
 // startNATS starts a server for one test, with more lines of configuration.
-func startNATS(t *testing.T, more ...string) *natsServer {
+func startNATS(t testing.TB, more ...string) *natsServer {
 	t.Helper()
 	server := &natsServer{t: t, program: findProgram(t, "nats-server"), store: t.TempDir()}
 	port, monitor := freePort(t), freePort(t)
@@ -51,7 +51,7 @@ func startNATS(t *testing.T, more ...string) *natsServer {
 	return server
 }
 
-func relative(t *testing.T, from, to string) string {
+func relative(t testing.TB, from, to string) string {
 	t.Helper()
 	path, err := filepath.Rel(filepath.Dir(from), to)
 	if err != nil {
@@ -84,7 +84,7 @@ func (server *natsServer) kill() {
 }
 
 // findProgram skips the test where the program is missing, except in CI, where everything must be there.
-func findProgram(t *testing.T, name string) string {
+func findProgram(t testing.TB, name string) string {
 	t.Helper()
 	candidates := []string{name}
 	if folder := os.Getenv("GOBIN"); folder != "" {
@@ -105,7 +105,7 @@ func findProgram(t *testing.T, name string) string {
 	return ""
 }
 
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -115,7 +115,7 @@ func freePort(t *testing.T) int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-func eventually(t *testing.T, limit time.Duration, what string, holds func() bool) {
+func eventually(t testing.TB, limit time.Duration, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if holds() {
@@ -181,7 +181,7 @@ func quick(url string) Options {
 	}
 }
 
-func openQueue(t *testing.T, options Options) *Queue {
+func openQueue(t testing.TB, options Options) *Queue {
 	t.Helper()
 	queue, err := Open(testContext(t, 20*time.Second), options)
 	if err != nil {
@@ -195,14 +195,14 @@ func openQueue(t *testing.T, options Options) *Queue {
 	return queue
 }
 
-func testContext(t *testing.T, limit time.Duration) context.Context {
+func testContext(t testing.TB, limit time.Duration) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-func submit(t *testing.T, queue *Queue, request *v1.SubmitJobRequest) *v1.Job {
+func submit(t testing.TB, queue *Queue, request *v1.SubmitJobRequest) *v1.Job {
 	t.Helper()
 	job, err := queue.Submit(testContext(t, 20*time.Second), request)
 	if err != nil {
@@ -212,7 +212,7 @@ func submit(t *testing.T, queue *Queue, request *v1.SubmitJobRequest) *v1.Job {
 }
 
 // awaitEnd gives the job once it has ended.
-func awaitEnd(t *testing.T, queue *Queue, id string) *v1.Job {
+func awaitEnd(t testing.TB, queue *Queue, id string) *v1.Job {
 	t.Helper()
 	var last *v1.Job
 	err := queue.Watch(testContext(t, 30*time.Second), id, func(job *v1.Job) error {

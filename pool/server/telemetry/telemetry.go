@@ -16,6 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	"go.opentelemetry.io/otel/propagation"
@@ -107,6 +108,8 @@ func (telemetry *Telemetry) startTracing(ctx context.Context, options Options) e
 		if err != nil {
 			return err
 		}
+		// The SDK has one handler a process, and so has this server one telemetry.
+		otel.SetErrorHandler(&exportErrors{logger: options.Logger, now: time.Now})
 		telemetry.exported = newBatches(exporter, options.ExportInterval)
 		settings = append(settings, sdktrace.WithSpanProcessor(telemetry.exported))
 	}

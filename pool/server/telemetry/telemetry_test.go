@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -295,5 +296,18 @@ func TestASampleRatioIsAShare(t *testing.T) {
 		if _, err := New(t.Context(), Options{SampleRatio: ratio}); err == nil {
 			t.Errorf("%g is taken", ratio)
 		}
+	}
+}
+
+func TestAMissingCollectorIsReportedOnceAMinute(t *testing.T) {
+	var log bytes.Buffer
+	now := time.Unix(1_700_000_000, 0)
+	handler := &exportErrors{logger: slog.New(slog.NewTextHandler(&log, nil)), now: func() time.Time { return now }}
+	for range 13 {
+		handler.Handle(errors.New("connection refused"))
+		now = now.Add(5 * time.Second)
+	}
+	if lines := strings.Count(log.String(), "\n"); lines != 2 || !strings.Contains(log.String(), "unreported=11") {
+		t.Errorf("%d lines:\n%s", lines, log.String())
 	}
 }
