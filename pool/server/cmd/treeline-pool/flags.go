@@ -108,7 +108,7 @@ func (help *help) define(into *settings) {
 	help.text(&into.engine, "engine", engineDefault, "how the Rust engine is reached: `"+strings.Join(engineKinds(), ", ")+"`")
 	help.text(&into.engineProgram, "engine-program", "treeline-engine", "the worker's `program`, with --engine shm")
 	help.number(&into.workers, "workers", 1, "`count` of worker processes, with --engine shm")
-	help.text(&into.engineAddress, "engine-address", "", "`host:port` of the engine, with --engine grpc")
+	help.text(&into.engineAddress, "engine-address", "", "`address` of the engine, host:port or a base URL, with --engine grpc")
 	help.duration(&into.engineTimeout, "engine-timeout", 30*time.Second, "how long the engine may take to answer at the start")
 	help.text(&into.models, "models", "models", "`folder` of the Rust engine's model repository")
 	help.text(&into.goModels, "go-models", "", "`folder` of the Go models' repository; empty: no Go models")

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"treeline.dev/pool/discovery"
-	"treeline.dev/pool/door"
 	"treeline.dev/pool/jobs"
 	"treeline.dev/pool/models"
 	"treeline.dev/pool/rpc"
@@ -285,7 +284,7 @@ func (pool *running) listen(ctx context.Context, listener net.Listener, ipc ipcH
 			pool.log.Info("the node drains", "reason", "a call of Drain")
 			askToStop(pool.stop)
 		}),
-		startedAt: pool.node.startedAt, bounds: door.Bounds{BodyBytesMax: pool.settings.bodyBytesMax}, log: pool.log,
+		startedAt: pool.node.startedAt, bounds: pool.bounds(), log: pool.log,
 	}
 	if pool.queue != nil {
 		parts.jobs = jobs.NewService(pool.queue, rpc.Failed)
