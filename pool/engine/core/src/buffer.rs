@@ -47,9 +47,14 @@ impl Buffer {
 
     /// A copy of `bytes` in `memory`, or on the heap.
     pub fn copy_into(memory: Option<&Arc<dyn OutputMemory>>, bytes: &[u8]) -> Self {
-        let mut buffer = Self::reserve(memory, bytes.len());
-        buffer.copy_from_slice(bytes);
-        buffer
+        let Some(mut segment) = memory.and_then(|memory| memory.reserve(bytes.len())) else {
+            return Self::from(bytes.to_vec());
+        };
+        match segment.bytes_mut() {
+            room if room.len() == bytes.len() => room.copy_from_slice(bytes),
+            _ => return Self::from(bytes.to_vec()),
+        }
+        Self(Place::Segment(segment))
     }
 
     /// The segment that the transport gave, so that it can hand it on; or, where the bytes lie elsewhere, the buffer.

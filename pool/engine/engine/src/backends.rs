@@ -5,5 +5,9 @@ use std::sync::Arc;
 
 /// All of them; manifests name them.
 pub fn compiled_in() -> Vec<Arc<dyn Backend>> {
-    vec![Arc::new(crate::identity::Identity)]
+    vec![
+        Arc::new(crate::identity::Identity),
+        #[cfg(feature = "smartcore")]
+        backend_smartcore::backend(),
+    ]
 }

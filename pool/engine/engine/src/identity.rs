@@ -1,10 +1,14 @@
-//! A model that answers with its own inputs: what the way to a model and back costs, and whether tensors of every type
-//! arrive unchanged.
+//! A model that answers with its own inputs: what the way to a model and back costs, and whether tensors of every type, and
+//! streams of any length, arrive unchanged.
 
-use contract::v1::Parameter;
+mod generation;
+
+use contract::v1::{GenerateRequest, Parameter};
 use engine_core::{
-    Backend, CallContext, Capability, EngineError, Model, ModelDescription, ModelSource, Tensor, TensorView,
+    Backend, CallContext, Capability, EngineError, GenerateSink, Model, ModelDescription, ModelSource, Tensor,
+    TensorView,
 };
+use generation::Generation;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -17,17 +21,20 @@ impl Backend for Identity {
     }
 
     fn load(&self, _source: &ModelSource) -> Result<Arc<dyn Model>, EngineError> {
-        let description =
-            ModelDescription { backend: "identity", capabilities: vec![Capability::Infer], ..Default::default() };
-        Ok(Arc::new(IdentityModel(description)))
+        let capabilities = vec![Capability::Infer, Capability::Generate];
+        let description = ModelDescription { backend: "identity", capabilities, ..Default::default() };
+        Ok(Arc::new(IdentityModel { description, generation: Generation::start()? }))
     }
 }
 
-struct IdentityModel(ModelDescription);
+struct IdentityModel {
+    description: ModelDescription,
+    generation: Generation,
+}
 
 impl Model for IdentityModel {
     fn description(&self) -> &ModelDescription {
-        &self.0
+        &self.description
     }
 
     fn infer(
@@ -40,5 +47,14 @@ impl Model for IdentityModel {
             Tensor::copy_into(call, input.name, input.data_type, input.shape.to_vec(), input.data)
         };
         Ok(inputs.iter().map(copy).collect())
+    }
+
+    fn generate(
+        &self,
+        call: CallContext,
+        request: GenerateRequest,
+        sink: Box<dyn GenerateSink>,
+    ) -> Result<(), EngineError> {
+        self.generation.begin(call, &request, sink)
     }
 }
