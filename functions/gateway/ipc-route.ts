@@ -1,32 +1,38 @@
 /** `POST /api/v1/ipc/call`: the boundary between the pool's server and its engine, called and measured through the edge. */
 import { Buffer } from 'node:buffer';
+import { fromBinary, toJson } from '@bufbuild/protobuf';
 import { createRoute, z } from '@hono/zod-openapi';
 import { boundJson } from '../body.ts';
 import { createRouter, failures, security } from '../openapi.ts';
+import { EngineStatsSchema } from '../pool-client/gen/engine_pb.js';
+import type { IpcCallResponse } from '../pool-client/gen/services_pb.js';
 import { traceparentOf } from '../telemetry/tracing.ts';
 import type { Pool } from './pool/pool.ts';
 
 /** Longest time for one call, in milliseconds. */
 const ipcTimeoutMs = 30_000;
+/** Names as in the contract, and all of them: the same as the pool's own door shows. */
+const statsForm = { useProtoFieldName: true, alwaysEmitImplicit: true };
+
+/** Bytes in JSON, as the pool's own door has them: a string where they are text, else an object. */
+const dataSchema = z.union([z.string(), z.object({ base64: z.base64() })]);
 
 const ipcRequest = z
   .object({
     operation: z.enum(['echo', 'sum', 'embed', 'stats']),
-    data: z.string().optional(),
-    data_base64: z.base64().optional().openapi({ description: 'Instead of data, for bytes that are no text' }),
-    model: z.string().max(200).optional(),
+    data: dataSchema.default(''),
+    model: z.string().max(200).default(''),
   })
-  .refine(
-    ({ data, data_base64 }) => data === undefined || data_base64 === undefined,
-    'give data or data_base64, not both',
-  )
-  .openapi('IpcCall', { example: { operation: 'echo', data: 'test' } });
+  .openapi('IpcCall', { example: { operation: 'echo', data: 'test', model: '' } });
 
 const ipcResponse = z
   .object({
     operation: z.string(),
-    data: z.string().optional(),
-    data_base64: z.string().optional().openapi({ description: 'Instead of data, where the bytes are no text' }),
+    data: dataSchema.optional().openapi({ description: 'Of echo: the same bytes' }),
+    result: z
+      .unknown()
+      .optional()
+      .openapi({ description: 'Of sum a number, of embed a vector, of stats the statistics' }),
     transport: z.string().openapi({ description: 'ffi, shm or grpc' }),
     bytes_copied: z.int(),
     elapsed_ns: z.int(),
@@ -47,20 +53,37 @@ const route = createRoute({
 });
 
 /** Bytes as text where they are UTF-8, else in base64. */
-function shownData(bytes: Uint8Array): { data: string } | { data_base64: string } {
+function shownBytes(bytes: Uint8Array): z.infer<typeof dataSchema> {
   try {
-    return { data: new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes) };
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
-    return { data_base64: Buffer.from(bytes).toString('base64') };
+    return { base64: Buffer.from(bytes).toString('base64') };
+  }
+}
+
+/** What an operation answered, in JSON. The bytes are the engine's: little-endian, or a message. */
+function shownAnswer({ operation, data }: IpcCallResponse): { data?: z.infer<typeof dataSchema>; result?: unknown } {
+  const bytes = new DataView(data.buffer, data.byteOffset, data.byteLength);
+  switch (operation) {
+    case 'sum':
+      return { result: bytes.byteLength === 8 ? Number(bytes.getBigUint64(0, true)) : null };
+    case 'embed': {
+      const vector = Array.from({ length: data.byteLength / 4 }, (_, at) => bytes.getFloat32(4 * at, true));
+      return { result: { dimensions: vector.length, vector } };
+    }
+    case 'stats':
+      return { result: toJson(EngineStatsSchema, fromBinary(EngineStatsSchema, data), statsForm) };
+    default:
+      return { data: shownBytes(data) };
   }
 }
 
 /** Mounts it. */
 export function ipcRoute({ pool }: { readonly pool: Pool }) {
   return createRouter().openapi(route, async (context) => {
-    const { operation, data = '', data_base64: base64, model = '' } = context.req.valid('json');
+    const { operation, data, model } = context.req.valid('json');
     const bytes =
-      base64 === undefined ? new TextEncoder().encode(data) : Uint8Array.from(Buffer.from(base64, 'base64'));
+      typeof data === 'string' ? new TextEncoder().encode(data) : Uint8Array.from(Buffer.from(data.base64, 'base64'));
     const answer = await context.get('steps').run('pool', (span) => {
       const { signal } = context.req.raw;
       const bounds = { signal, traceparent: traceparentOf(span), timeoutMs: ipcTimeoutMs };
@@ -69,6 +92,6 @@ export function ipcRoute({ pool }: { readonly pool: Pool }) {
     });
     const { transport, bytesCopied, elapsedNs } = answer;
     const measured = { transport, bytes_copied: Number(bytesCopied), elapsed_ns: Number(elapsedNs) };
-    return context.json({ operation: answer.operation, ...shownData(answer.data), ...measured }, 200);
+    return context.json({ operation: answer.operation, ...shownAnswer(answer), ...measured }, 200);
   });
 }

@@ -1,4 +1,5 @@
 /** The pool through the whole application: chat, embeddings, jobs and the boundary, as clients call them. */
+import { create, toBinary } from '@bufbuild/protobuf';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { chatModel, described, type NodeBehaviour, saying, startNode } from '../../tests/support/pool-node.ts';
@@ -14,6 +15,7 @@ import { repositoryFile } from '../../tests/wasm/modules.ts';
 import { createApp } from '../app.ts';
 import { parseConfiguration } from '../configuration.ts';
 import { sha256 } from '../digest.ts';
+import { EngineStatsSchema } from '../pool-client/gen/engine_pb.js';
 import { FinishReason, JobState, ModelState, type SubmitJobRequest } from '../pool-client/gen/services_pb.js';
 
 const tenantId = '00000000-0000-4000-8000-000000000001';
@@ -246,19 +248,30 @@ test.each<[unknown, Record<string, string>]>([
   expect((await json('/v1/jobs', body, headers)).status).toBe(400);
 });
 
-test('the boundary is called through the edge, with text or with bytes', async () => {
+test('the boundary is called through the edge, and its bytes are shown as what they are', async () => {
+  const stats = toBinary(EngineStatsSchema, create(EngineStatsSchema, { calls: 7n }));
+  const answers: Record<string, Uint8Array> = {
+    sum: new Uint8Array(new BigUint64Array([455n]).buffer),
+    embed: new Uint8Array(new Float32Array([0.5, -1]).buffer),
+    stats,
+  };
+  const measured = { transport: 'ffi', bytes_copied: 0, elapsed_ns: 4_200 };
   const { json } = await setUp({
-    ipc: { call: ({ operation, data }) => ({ operation, data, transport: 'ffi', bytesCopied: 0n, elapsedNs: 4_200n }) },
+    ipc: {
+      call: ({ operation, data }) => ({
+        operation,
+        data: answers[operation] ?? data,
+        transport: 'ffi',
+        elapsedNs: 4_200n,
+      }),
+    },
   });
-  const measured = { operation: 'echo', transport: 'ffi', bytes_copied: 0, elapsed_ns: 4_200 };
-  expect(await json('/api/v1/ipc/call', { operation: 'echo', data: 'test' })).toEqual({
-    status: 200,
-    body: { ...measured, data: 'test' },
-  });
-  expect((await json('/api/v1/ipc/call', { operation: 'echo', data_base64: '/w==' })).body).toEqual({
-    ...measured,
-    data_base64: '/w==',
-  });
+  const call = async (body: object) => (await json('/api/v1/ipc/call', body)).body;
+  expect(await call({ operation: 'echo', data: 'test' })).toEqual({ operation: 'echo', data: 'test', ...measured });
+  expect(await call({ operation: 'echo', data: { base64: '/w==' } })).toMatchObject({ data: { base64: '/w==' } });
+  expect(await call({ operation: 'sum', data: 'test' })).toMatchObject({ result: 455, ...measured });
+  expect(await call({ operation: 'embed', data: 'a' })).toMatchObject({ result: { dimensions: 2, vector: [0.5, -1] } });
+  expect((await call({ operation: 'stats' })).result).toMatchObject({ calls: '7', kv_blocks: '0', running: 0 });
   const wrong = await json('/api/v1/ipc/call', { operation: 'format' });
   expect([wrong.status, wrong.body.code]).toEqual([400, 'invalid_request']);
 });

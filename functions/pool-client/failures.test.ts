@@ -1,8 +1,9 @@
-import { BinaryWriter } from '@bufbuild/protobuf/wire';
+import { create, toBinary } from '@bufbuild/protobuf';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { expect, test } from 'vitest';
 import { ApiError } from '../errors.ts';
 import { poolFailure } from './failures.ts';
+import { ErrorDetailSchema } from './gen/engine_pb.js';
 
 test.each<[Code, string, number, boolean]>([
   [Code.InvalidArgument, 'invalid_request', 400, true],
@@ -27,7 +28,7 @@ test.each<[Code, string, number, boolean]>([
 test('the time that an overloaded pool asks for goes to the client, and the field at fault', () => {
   const full = new ConnectError('full', Code.ResourceExhausted, { 'retry-after': '3' });
   expect(poolFailure(full).retryAfterSeconds).toBe(3);
-  const value = new BinaryWriter().tag(1, 2).string('wrong').tag(2, 2).string('messages').finish();
+  const value = toBinary(ErrorDetailSchema, create(ErrorDetailSchema, { message: 'wrong', parameter: 'messages' }));
   const wrong = new ConnectError('wrong', Code.InvalidArgument);
   wrong.details = [{ type: 'treeline.engine.v1.ErrorDetail', value }];
   expect(poolFailure(wrong).parameter).toBe('messages');

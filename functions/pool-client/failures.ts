@@ -1,7 +1,7 @@
 /** The one place where a failed call of the pool becomes a failure that the client may see. */
-import { BinaryReader } from '@bufbuild/protobuf/wire';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { ApiError, type FailureCode } from '../errors.ts';
+import { ErrorDetailSchema } from './gen/engine_pb.js';
 import { retryAfterMs } from './retry.ts';
 
 /** The failure that each code stands for, and whether the pool's sentence is about the request and so goes with it. */
@@ -34,21 +34,9 @@ function meaningOf(code: Code): { failure: FailureCode; isAboutRequest: boolean 
   }
 }
 
-/** The number of `parameter` in `treeline.engine.v1.ErrorDetail`, which the pool attaches to its failures. */
-const parameterField = 2;
-
 /** The field at fault that the pool named, where it did. */
-function parameterOf({ details }: ConnectError): string | undefined {
-  for (const detail of details) {
-    if (!('type' in detail) || detail.type !== 'treeline.engine.v1.ErrorDetail') continue;
-    const reader = new BinaryReader(detail.value);
-    while (reader.pos < reader.len) {
-      const [field, wireType] = reader.tag();
-      if (field === parameterField) return reader.string() || undefined;
-      reader.skip(wireType, field);
-    }
-  }
-  return undefined;
+function parameterOf(error: ConnectError): string | undefined {
+  return error.findDetails(ErrorDetailSchema).find(({ parameter }) => parameter !== '')?.parameter;
 }
 
 /** Turns what a call of the pool threw into an `ApiError`; an `ApiError` stays what it is. */
