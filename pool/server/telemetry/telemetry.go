@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -124,7 +125,8 @@ func newExporter(ctx context.Context, options Options) (sdktrace.SpanExporter, e
 		otlptracehttp.WithHeaders(options.Headers),
 		otlptracehttp.WithTimeout(exportTimeout),
 	}
-	if options.TLS != nil {
+	// The exporter refuses a configuration that it has no use for.
+	if options.TLS != nil && strings.HasPrefix(options.Endpoint, "https://") {
 		settings = append(settings, otlptracehttp.WithTLSClientConfig(options.TLS))
 	}
 	exporter, err := otlptracehttp.New(ctx, settings...)

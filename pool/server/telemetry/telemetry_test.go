@@ -3,6 +3,7 @@ package telemetry
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"io"
@@ -208,7 +209,8 @@ func engineSpanUnder(t *testing.T, traceparent string) *enginev1.EngineSpan {
 
 func TestAFailedOperationSaysWhyFromAClosedList(t *testing.T) {
 	collector, endpoint := startCollector(t)
-	telemetry := newTelemetry(t, Options{Endpoint: endpoint, SampleRatio: 1})
+	// A node with certificates may have a collector without.
+	telemetry := newTelemetry(t, Options{Endpoint: endpoint, SampleRatio: 1, TLS: &tls.Config{}})
 	_, operation := telemetry.Start(t.Context(), Call{Kind: Embeddings, Model: "minilm"})
 	operation.End(Outcome{Err: &engine.Error{Status: enginev1.Status_STATUS_MODEL_NOT_READY, Message: "It loads."}})
 	export(t, telemetry)
