@@ -18,17 +18,19 @@ import (
 // unmatchedRoute labels requests that no handler was registered for.
 const unmatchedRoute = "unmatched"
 
+// untracedPaths are asked every few seconds by machines. They are traced only where the caller's trace says so.
+var untracedPaths = map[string]bool{
+	"/healthz": true, "/readyz": true, "/metrics": true, "/v1/nodes": true,
+	"/v2/health/live": true, "/v2/health/ready": true, "/grpc.health.v1.Health/Check": true,
+}
+
 // Middleware traces and counts HTTP requests, as the outermost handler around a http.ServeMux. The caller's traceparent
 // is continued. The route in spans and labels is the mux's pattern, never the path asked for.
 func (telemetry *Telemetry) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
 		began := time.Now()
 		method := knownMethod(request.Method)
-		ctx := telemetry.propagator.Extract(request.Context(), propagation.HeaderCarrier(request.Header))
-		ctx, span := telemetry.tracer.Start(ctx, method, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
-			attribute.String("http.request.method", method),
-			attribute.String("url.path", request.URL.Path),
-		))
+		ctx, span := telemetry.startRequest(request, method)
 		procedure := &procedure{}
 		request = request.WithContext(context.WithValue(ctx, procedureKey{}, procedure))
 		recorder := &statusRecorder{ResponseWriter: response, status: http.StatusOK}
@@ -40,6 +42,18 @@ func (telemetry *Telemetry) Middleware(next http.Handler) http.Handler {
 		}()
 		next.ServeHTTP(recorder, request)
 	})
+}
+
+// startRequest begins the request's span, in the caller's trace where there is one.
+func (telemetry *Telemetry) startRequest(request *http.Request, method string) (context.Context, trace.Span) {
+	ctx := telemetry.propagator.Extract(request.Context(), propagation.HeaderCarrier(request.Header))
+	if span := trace.SpanFromContext(ctx); untracedPaths[request.URL.Path] && !span.SpanContext().IsValid() {
+		return ctx, span
+	}
+	return telemetry.tracer.Start(ctx, method, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
+		attribute.String("http.request.method", method),
+		attribute.String("url.path", request.URL.Path),
+	))
 }
 
 type requestFacts struct {

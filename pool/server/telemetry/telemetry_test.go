@@ -242,6 +242,25 @@ func TestATraceIsHandedOnWhereNothingIsExported(t *testing.T) {
 	}
 }
 
+func TestHealthChecksAreTracedOnlyForACallerWhoTraces(t *testing.T) {
+	telemetry := newTelemetry(t, Options{SampleRatio: 1})
+	handler := telemetry.Middleware(http.HandlerFunc(func(response http.ResponseWriter, request *http.Request) {
+		_, _ = io.WriteString(response, Traceparent(request.Context()))
+	}))
+	for _, asked := range []struct {
+		path, traceparent string
+		isTraced          bool
+	}{{"/healthz", "", false}, {"/healthz", traceparent, true}, {"/v1/models", "", true}} {
+		request := httptest.NewRequest(http.MethodGet, asked.path, nil)
+		request.Header.Set("traceparent", asked.traceparent)
+		response := httptest.NewRecorder()
+		handler.ServeHTTP(response, request)
+		if isTraced := response.Body.Len() > 0; isTraced != asked.isTraced {
+			t.Errorf("%v is traced: %v", asked, isTraced)
+		}
+	}
+}
+
 // nodes answers NodeService: GetNode fails, ListNodes does not.
 type nodes struct {
 	treelinev1connect.UnimplementedNodeServiceHandler
