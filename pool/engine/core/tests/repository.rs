@@ -286,6 +286,7 @@ fn files_must_be_there_and_be_what_the_manifest_says() {
     folder.write("overridden/model.json", &manifest(r#""nowhere.bin""#));
     folder.write("overridden/3/version.json", r#"{"files": {"weights": "w.bin"}, "settings": {"answer": 33}}"#);
     folder.write("overridden/3/w.bin", "");
+    folder.write("torn/model.json", SIMPLE).write("torn/1/version.json", r#"{"weights": "w.bin"}"#);
     let repository = folder.open();
     assert_eq!(ask(&repository, "right", ""), Ok(1));
     assert_eq!(ask(&repository, "overridden", ""), Ok(33));
@@ -293,6 +294,7 @@ fn files_must_be_there_and_be_what_the_manifest_says() {
         ("missing", "The file \"weights\" of \"missing\" (\"w.bin\") cannot be read: "),
         ("escaping", "leaves its folder"),
         ("wrong", abc),
+        ("torn", "version.json of \"torn\" is at fault: unknown field `weights`"),
     ] {
         let (reason, message) = refusal(ask(&repository, name, ""));
         assert!(reason == Reason::ModelNotReady && message.contains(part), "{name}: {message}");

@@ -11,8 +11,9 @@ use engine_core::{
 use generation::Generation;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// The backend `identity`. It needs no files and has no settings.
+/// The backend `identity`. It needs no files. Setting: `pieces_per_second` of each stream; absent: as many as it can.
 pub struct Identity;
 
 impl Backend for Identity {
@@ -20,11 +21,19 @@ impl Backend for Identity {
         "identity"
     }
 
-    fn load(&self, _source: &ModelSource) -> Result<Arc<dyn Model>, EngineError> {
+    fn load(&self, source: &ModelSource) -> Result<Arc<dyn Model>, EngineError> {
         let capabilities = vec![Capability::Infer, Capability::Generate];
         let description = ModelDescription { backend: "identity", capabilities, ..Default::default() };
-        Ok(Arc::new(IdentityModel { description, generation: Generation::start()? }))
+        Ok(Arc::new(IdentityModel { description, generation: Generation::start(pause(source)?)? }))
     }
+}
+
+fn pause(source: &ModelSource) -> Result<Duration, EngineError> {
+    let Some(rate) = source.settings.get("pieces_per_second") else { return Ok(Duration::ZERO) };
+    rate.as_f64()
+        .filter(|rate| *rate > 0.0)
+        .and_then(|rate| Duration::try_from_secs_f64(rate.recip()).ok())
+        .ok_or_else(|| EngineError::invalid("pieces_per_second", "pieces_per_second must be a number over 0."))
 }
 
 struct IdentityModel {

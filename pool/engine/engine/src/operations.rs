@@ -8,7 +8,7 @@ mod texts;
 use crate::{Engine, IncomingCall, OutgoingReply};
 use contract::engine::Operation;
 use contract::v1::GenerateRequest;
-use engine_core::repository::sink;
+use engine_core::repository::{Lease, sink};
 use engine_core::{CallContext, EngineError, GenerateSink, Reason};
 use prost::Message;
 use std::time::Instant;
@@ -62,12 +62,26 @@ pub fn generate(
     engine.accept()?;
     context.check(Instant::now())?;
     let mut request: GenerateRequest = decode(header)?;
-    let context = engine.recorded(&context);
-    let lease = engine.repository.find(&context, &request.model, &request.version)?;
+    let (mut context, span) = engine.recorded(&context).enter(Operation::Generate.as_str_name());
+    context.priority = context.priority.max(priority(&request)?);
+    let lease = find(engine, &context, &request.model, &request.version)?;
     request.version = lease.loaded().version.to_string();
-    let (context, mut span) = context.enter(Operation::Generate.as_str_name());
-    span.attribute("model", || request.model.clone());
     sink::generate(lease, context, request, sink, (span, running))
+}
+
+fn priority(request: &GenerateRequest) -> Result<u8, EngineError> {
+    u8::try_from(request.priority)
+        .map_err(|_| EngineError::invalid("priority", format!("A priority is 0 to 255, not {}.", request.priority)))
+}
+
+/// The version that answers; how long it took to be there is a span of its own.
+fn find(engine: &Engine, context: &CallContext, model: &str, version: &str) -> Result<Lease, EngineError> {
+    let mut span = context.span("find_model");
+    span.attribute("model", || model);
+    let lease = engine.repository.find(context, model, version)?;
+    span.attribute("version", || lease.loaded().version);
+    span.attribute("backend", || lease.loaded().description().backend);
+    Ok(lease)
 }
 
 /// The call's header as a message.

@@ -238,6 +238,66 @@ fn a_generation_that_began_ends_once_whatever_the_model_does() {
     }
     let (stats, _) = call::<EngineStats>(&engine, Operation::Stats, &(), &[]).expect("answers");
     assert_eq!((stats.running, stats.calls), (0, 6));
+    let request = GenerateRequest { model: "toy".into(), priority: 256, ..GenerateRequest::default() };
+    let error = engine.generate(CallContext::default(), &request.encode_to_vec(), Listener::new().0).expect_err("high");
+    assert_eq!(error.parameter.as_deref(), Some("priority"));
+}
+
+#[test]
+fn an_unload_waits_for_generations_and_a_cancelled_one_ends() {
+    let (_folder, engine) = toy();
+    let context = CallContext::default();
+    let request = GenerateRequest { model: "toy".into(), prompt: Some("endless".into()), ..Default::default() };
+    let (sink, events) = Listener::new();
+    engine.generate(context.clone(), &request.encode_to_vec(), sink).expect("begins");
+    let unload = UnloadModelRequest { model: "toy".into(), ..Default::default() };
+    std::thread::scope(|scope| {
+        let unloading =
+            scope.spawn(|| call::<UnloadModelResponse>(&engine, Operation::UnloadModel, &unload, &[]).is_ok());
+        let state = || {
+            let (list, _) = call::<ListModelsResponse>(&engine, Operation::ListModels, &(), &[]).expect("answers");
+            list.models[0].state()
+        };
+        while state() != ModelState::Unloading {
+            std::thread::yield_now();
+        }
+        let (stats, _) = call::<EngineStats>(&engine, Operation::Stats, &(), &[]).expect("answers");
+        assert_eq!(stats.running, 2, "the generation and the unload");
+        context.cancel();
+        let end = events.iter().find_map(Result::err).expect("ends");
+        assert_eq!(end.map_err(|error| error.reason), Err(Reason::Cancelled));
+        assert!(unloading.join().expect("no panic"));
+        assert_eq!(state(), ModelState::Unloaded);
+    });
+}
+
+#[test]
+fn batched_calls_are_answered_each_with_its_own_and_counted() {
+    let folder = Folder::new();
+    folder.write("toy/model.json", r#"{"backend": "toy", "batching": {"size_max": 6, "wait_us": 1000}}"#);
+    let engine = open(&folder);
+    std::thread::scope(|scope| {
+        for thread in 0..8_u8 {
+            let engine = &engine;
+            scope.spawn(move || {
+                let value = f32::from(thread);
+                let request = infer(vec![fp32("x", &[1, 2])]);
+                let data = bytes(&[value, -value]);
+                let (_, tensors) =
+                    call::<InferResponse>(engine, Operation::Infer, &request, &[&data]).expect("answers");
+                assert_eq!(&tensors[0].data[..], bytes(&[2.0 * value, -2.0 * value]));
+                let texts = vec!["x".repeat(usize::from(thread) + 1)];
+                let request = EmbedRequest { model: "toy".into(), texts, ..Default::default() };
+                let (response, _) = call::<EmbedResponse>(engine, Operation::Embed, &request, &[]).expect("answers");
+                assert_eq!(response.token_counts, [u32::from(thread) + 1]);
+            });
+        }
+    });
+    let (stats, _) = call::<EngineStats>(&engine, Operation::Stats, &(), &[]).expect("answers");
+    assert_eq!((stats.batched_calls, stats.waiting, stats.waiting_max), (16, 0, 2048));
+    assert!(stats.batches >= 4 && stats.batches < 16, "{} batches", stats.batches);
+    let (list, _) = call::<ListModelsResponse>(&engine, Operation::ListModels, &(), &[]).expect("answers");
+    assert_eq!((list.models[0].batch_size_max, list.models[0].memory_bytes), (6, 1));
 }
 
 #[test]
@@ -282,9 +342,11 @@ fn spans_of_a_traced_call_come_with_stats() {
     let call_one = engine::IncomingCall { operation: Operation::Tokenize, context, header: &request, payload: &[] };
     assert_eq!(engine.call(&call_one).status, Status::ModelNotFound);
     let (stats, _) = call::<EngineStats>(&engine, Operation::Stats, &(), &[]).expect("answers");
-    let [span] = stats.spans.as_slice() else { panic!("one span") };
+    let [find, span] = stats.spans.as_slice() else { panic!("two spans") };
     assert_eq!((span.name.as_str(), span.parent_span_id.as_slice()), ("OPERATION_TOKENIZE", &[6; 8][..]));
     assert_eq!(span.attributes.get("error").map(String::as_str), Some("STATUS_MODEL_NOT_FOUND"));
+    assert_eq!((find.name.as_str(), &find.parent_span_id), ("find_model", &span.span_id));
+    assert_eq!(find.attributes.get("model").map(String::as_str), Some("none"));
 }
 
 #[test]

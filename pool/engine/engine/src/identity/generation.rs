@@ -4,7 +4,7 @@
 use contract::v1::{FinishReason, GenerateRequest, GenerateResponse, Usage};
 use engine_core::{CallContext, EngineError, GenerateSink, Reason};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Pieces of a stream, at most.
 const PIECES_MAX: u32 = 10_000_000;
@@ -21,12 +21,12 @@ struct Stream {
 }
 
 impl Generation {
-    /// Starts the thread.
-    pub fn start() -> Result<Self, EngineError> {
+    /// Starts the thread, which rests for `pause` after each round of one piece a stream.
+    pub fn start(pause: Duration) -> Result<Self, EngineError> {
         let (sender, receiver) = channel();
         std::thread::Builder::new()
             .name("identity".to_owned())
-            .spawn(move || run(&receiver))
+            .spawn(move || run(&receiver, pause))
             .map_err(|error| EngineError::new(Reason::Internal, format!("No thread for the model: {error}.")))?;
         Ok(Self(sender))
     }
@@ -49,7 +49,7 @@ impl Generation {
     }
 }
 
-fn run(arriving: &Receiver<Stream>) {
+fn run(arriving: &Receiver<Stream>, pause: Duration) {
     let mut streams: Vec<Stream> = Vec::new();
     loop {
         if streams.is_empty() {
@@ -65,6 +65,9 @@ fn run(arriving: &Receiver<Stream>) {
             }
         }
         streams = streams.into_iter().filter_map(Stream::advance).collect();
+        if !pause.is_zero() {
+            std::thread::sleep(pause);
+        }
     }
 }
 
@@ -81,7 +84,8 @@ impl Stream {
         }
         let character = self.prompt[self.sent as usize % self.prompt.len()];
         self.sent += 1;
-        let mut piece = GenerateResponse { text: character.to_string(), ids: vec![character as u32], ..Default::default() };
+        let mut piece =
+            GenerateResponse { text: character.to_string(), ids: vec![character as u32], ..Default::default() };
         if self.sent == self.pieces {
             piece.set_finish_reason(FinishReason::Length);
             let prompt_tokens = self.prompt.len() as u32;

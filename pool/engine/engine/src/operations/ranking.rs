@@ -1,7 +1,7 @@
 //! RERANK: by the model's own judgement, or by cosine where it only embeds.
 
-use super::decode;
 use super::texts::{INPUTS_MAX, embeddings};
+use super::{decode, find};
 use crate::{Engine, IncomingCall, OutgoingReply};
 use contract::v1::rerank_response::Result as Ranked;
 use contract::v1::{EmbedRequest, RerankRequest, RerankResponse, Usage};
@@ -22,7 +22,7 @@ pub fn rerank(engine: &Engine, context: &CallContext, call: &IncomingCall<'_>) -
         let message = format!("A call ranks 1 to {DOCUMENTS_MAX} documents, not {}.", request.documents.len());
         return Err(EngineError::invalid("documents", message));
     }
-    let lease = engine.repository.find(context, &request.model, &request.version)?;
+    let lease = find(engine, context, &request.model, &request.version)?;
     let capabilities = &lease.loaded().description().capabilities;
     let mut response = if !capabilities.contains(&Capability::Rerank) && capabilities.contains(&Capability::Embed) {
         by_cosine(&lease, context, &request)?

@@ -1,6 +1,6 @@
 //! Tensors in and out: INFER and TRAIN_MODEL.
 
-use super::decode;
+use super::{decode, find};
 use crate::{Engine, IncomingCall, OutgoingReply};
 use contract::v1::{self, InferRequest, InferResponse, TrainModelRequest};
 use engine_core::{CallContext, DataType, EngineError, ModelDescription, Tensor, TensorView};
@@ -12,7 +12,7 @@ pub const TENSORS_MAX: usize = 1024;
 /// Runs a tensor model.
 pub fn infer(engine: &Engine, context: &CallContext, call: &IncomingCall<'_>) -> Result<OutgoingReply, EngineError> {
     let request: InferRequest = decode(call.header)?;
-    let lease = engine.repository.find(context, &request.model, &request.version)?;
+    let lease = find(engine, context, &request.model, &request.version)?;
     let inputs = views(&request.inputs, call.payload)?;
     check_inputs(lease.loaded().description(), &inputs)?;
     let outputs = wanted(lease.infer(context, &inputs, &request.parameters)?, &request.outputs)?;

@@ -1,6 +1,6 @@
 //! Texts: EMBED and TOKENIZE.
 
-use super::decode;
+use super::{decode, find};
 use crate::{Engine, IncomingCall, OutgoingReply};
 use contract::v1::{EmbedRequest, EmbedResponse, TokenizeRequest};
 use engine_core::guard::guarded;
@@ -14,7 +14,7 @@ pub const INPUTS_MAX: usize = 2048;
 pub fn embed(engine: &Engine, context: &CallContext, call: &IncomingCall<'_>) -> Result<OutgoingReply, EngineError> {
     let request: EmbedRequest = decode(call.header)?;
     check(&request)?;
-    let lease = engine.repository.find(context, &request.model, &request.version)?;
+    let lease = find(engine, context, &request.model, &request.version)?;
     let embeddings = shorten(embeddings(&lease, context, &request)?, request.dimensions as usize)?;
     let rows = embeddings.token_counts.len();
     let shape = vec![rows as i64, embeddings.dimensions as i64];
@@ -35,7 +35,7 @@ pub fn embed(engine: &Engine, context: &CallContext, call: &IncomingCall<'_>) ->
 /// Cuts a text into tokens.
 pub fn tokenize(engine: &Engine, context: &CallContext, call: &IncomingCall<'_>) -> Result<OutgoingReply, EngineError> {
     let request: TokenizeRequest = decode(call.header)?;
-    let lease = engine.repository.find(context, &request.model, &request.version)?;
+    let lease = find(engine, context, &request.model, &request.version)?;
     let response = guarded(|| lease.model().tokenize(&request))?;
     Ok(OutgoingReply::answer(&response, Vec::new()))
 }
