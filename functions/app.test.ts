@@ -32,6 +32,7 @@ function createPlatform(): Platform {
     sql,
     sharedStore: store,
     identity: null,
+    poolFetch: null,
     log,
     singletons: { update: () => Promise.reject(new Error('nothing here is single')) },
     objects: { open: async () => null },

@@ -103,7 +103,7 @@ function createServices(platform: Platform, configuration: Configuration) {
   const engine = new WasmEmbeddingEngine({ platform, metrics, onTrap });
   // Called as a method of another object, workerd's fetch refuses ("Illegal invocation").
   const plainFetch: typeof fetch = (input, init) => fetch(input, init);
-  const nodeSources = { clock, random, log, metrics, fetch: plainFetch, router: nodeRouter };
+  const nodeSources = { clock, random, log, metrics, fetch: platform.poolFetch ?? plainFetch, router: nodeRouter };
   const pool = createPool(configuration.pool.directoryUrls, nodeSources);
   return {
     configuration,

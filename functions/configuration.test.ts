@@ -52,6 +52,24 @@ test('replicas and models are divided by commas, blanks ignored', () => {
   expect(upstream.models).toEqual(['one', 'two', 'three']);
 });
 
+test('the pool’s addresses keep the rules of an upstream’s, and its certificate may have its line breaks written out', () => {
+  const certificate = '-----BEGIN CERTIFICATE-----\\nabc\\n-----END CERTIFICATE-----';
+  const key = '-----BEGIN EC PARAMETERS-----\nabc';
+  const { pool } = parseConfiguration({
+    POOL_DIRECTORY_URL: 'https://a.example:8089/, http://127.0.0.1:8089',
+    POOL_CERTIFICATE: certificate,
+    POOL_KEY: key,
+  });
+  expect(pool.directoryUrls).toEqual(['https://a.example:8089', 'http://127.0.0.1:8089']);
+  const unescaped = '-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----';
+  expect(pool.tls).toEqual({ certificate: unescaped, key, authority: null });
+  expect(parseConfiguration({}).pool).toEqual({ directoryUrls: [], tls: null });
+  const refuse = (variables: Record<string, string>) => () => parseConfiguration(variables);
+  expect(refuse({ POOL_DIRECTORY_URL: 'http://pool.example' })).toThrow(/POOL_DIRECTORY_URL: must be https/);
+  expect(refuse({ POOL_CERTIFICATE: certificate })).toThrow(/go together/);
+  expect(refuse({ POOL_AUTHORITY: 'hunter5' })).toThrow(/POOL_AUTHORITY: must be PEM/);
+});
+
 test.each([[{ UPSTASH_REDIS_REST_URL: 'https://store.example' }], [{ UPSTASH_REDIS_REST_TOKEN: 'secret-token' }]])(
   'half of the store’s settings is an error: %j',
   (variables) => {

@@ -34,6 +34,12 @@ const withoutSlash = (address: string): string => address.replace(/\/+$/, '');
 const optional = <Schema extends z.ZodType>(schema: Schema) =>
   z.preprocess((value) => (value === '' ? undefined : value), schema.optional());
 
+/** A certificate or a key as text. Dashboards and files of variables write its line breaks as `\n`. */
+const pem = z
+  .string()
+  .transform((text) => text.replaceAll('\\n', '\n'))
+  .refine((text) => text.trimStart().startsWith('-----BEGIN '), 'must be PEM: it begins with -----BEGIN');
+
 const environmentSchema = z.object({
   DATABASE_URL: optional(z.string()),
   UPSTASH_REDIS_REST_URL: optional(z.url()),
@@ -43,6 +49,9 @@ const environmentSchema = z.object({
   UPSTREAM_API_KEY: optional(z.string()),
   UPSTREAM_MODELS: list,
   POOL_DIRECTORY_URL: addresses,
+  POOL_CERTIFICATE: optional(pem),
+  POOL_KEY: optional(pem),
+  POOL_AUTHORITY: optional(pem),
   SUPABASE_URL: optional(z.url()),
   SUPABASE_ANON_KEY: optional(z.string()),
   SUPABASE_SERVICE_ROLE_KEY: optional(z.string()),
@@ -71,6 +80,12 @@ export interface Configuration {
   readonly pool: {
     /** Addresses that tell of the pool's nodes: any nodes, or a directory's door. Empty: there is no pool. */
     readonly directoryUrls: readonly string[];
+    /** What nodes ask for, as PEM, on hosts whose `fetch` takes it: our certificate and key, and who signed theirs. */
+    readonly tls: {
+      readonly certificate: string | null;
+      readonly key: string | null;
+      readonly authority: string | null;
+    } | null;
   };
   readonly supabase: {
     readonly url: string;
@@ -103,6 +118,15 @@ function parseHeaders(text = ''): Record<string, string> {
   return Object.fromEntries(pairs.flatMap((pair) => (pair === null ? [] : [[pair[1], decoded(pair[2] ?? '')]])));
 }
 
+function poolTls(variables: z.infer<typeof environmentSchema>): Configuration['pool']['tls'] {
+  const { POOL_CERTIFICATE: certificate, POOL_KEY: key, POOL_AUTHORITY: authority } = variables;
+  if ((certificate === undefined) !== (key === undefined)) {
+    throw new Error('Unusable configuration: POOL_CERTIFICATE and POOL_KEY go together');
+  }
+  if (certificate === undefined && authority === undefined) return null;
+  return { certificate: certificate ?? null, key: key ?? null, authority: authority ?? null };
+}
+
 /**
  * Parses the environment's variables.
  * @throws Error that names each unusable variable, without its value, since it may be a secret.
@@ -127,7 +151,7 @@ export function parseConfiguration(environment: Record<string, unknown>): Config
       apiKey: variables.UPSTREAM_API_KEY ?? null,
       models: variables.UPSTREAM_MODELS,
     },
-    pool: { directoryUrls: variables.POOL_DIRECTORY_URL.map(withoutSlash) },
+    pool: { directoryUrls: variables.POOL_DIRECTORY_URL.map(withoutSlash), tls: poolTls(variables) },
     supabase:
       variables.SUPABASE_URL === undefined
         ? null

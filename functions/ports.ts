@@ -120,6 +120,8 @@ export interface Platform {
   readonly singletons: Singletons;
   readonly identity: Identity | null;
   readonly log: Log;
+  /** `fetch` with the certificate that nodes of the pool ask for; null where they ask for none. */
+  readonly poolFetch: typeof fetch | null;
   /** The static embedding model, which ships inside the bundle. */
   staticModel(): Promise<Uint8Array>;
 }

@@ -46,6 +46,7 @@ async function setUp(behaviour: NodeBehaviour, more: Record<string, string> = {}
     sql,
     sharedStore: null,
     identity: null,
+    poolFetch: null,
     log: new MemoryLog(),
     singletons: { update: () => Promise.reject(new Error('nothing here is single')) },
     objects: { open: async () => null },

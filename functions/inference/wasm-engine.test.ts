@@ -42,6 +42,7 @@ function fileHost(objects: ObjectStore): Platform {
     sql: new ScriptedSql(),
     sharedStore: null,
     identity: null,
+    poolFetch: null,
     log: new MemoryLog(),
     singletons: { update: unused },
     objects,

@@ -4,6 +4,7 @@ declare namespace Deno {
   const errors: { NotFound: new () => Error };
   function readFile(path: URL | string): Promise<Uint8Array<ArrayBuffer>>;
   function open(path: URL | string): Promise<{ readable: ReadableStream<Uint8Array> }>;
+  function createHttpClient(options: { caCerts?: string[]; cert?: string; key?: string | null }): object;
   function serve(handler: (request: Request) => Response | Promise<Response>): void;
 }
 

@@ -43,6 +43,15 @@ function objectStore({ supabase, modelFolder }: Configuration): ObjectStore {
   return folderStore(modelFolder ?? new URL('../../.treeline/assets', import.meta.url).pathname);
 }
 
+/** `fetch` with the certificate of `POOL_CERTIFICATE`, where one is given; null else. */
+function poolFetch({ pool }: Configuration): typeof fetch | null {
+  if (pool.tls === null) return null;
+  const { certificate, key, authority } = pool.tls;
+  const caCerts = authority === null ? [] : [authority];
+  const client = Deno.createHttpClient({ caCerts, ...(certificate === null ? {} : { cert: certificate, key }) });
+  return (input, init) => fetch(input, { ...init, client } as RequestInit);
+}
+
 function createPlatform(configuration: Configuration): Platform {
   const { databaseUrl, neonProxy, redis, supabase } = configuration;
   const sql =
@@ -58,6 +67,7 @@ function createPlatform(configuration: Configuration): Platform {
     sharedStore: redis === null ? null : createUpstashStore(redis),
     objects: objectStore(configuration),
     wasm,
+    poolFetch: poolFetch(configuration),
     singletons: createSqlSingletons(sql, systemClock, systemRandom),
     identity: supabase === null ? null : createSupabaseIdentity(supabase),
     staticModel: () => Deno.readFile(files['static-model']),

@@ -26,6 +26,8 @@ interface Bindings extends Record<string, unknown> {
   readonly MODELS?: Bucket;
   readonly HYPERDRIVE?: { readonly connectionString: string };
   readonly SINGLETON: SingletonNamespace;
+  /** A certificate of `mtls_certificates`, where the pool's nodes ask for one. */
+  readonly POOL?: { fetch: typeof fetch };
 }
 
 interface ExecutionContext {
@@ -50,6 +52,10 @@ const wasm: WasmModules = {
   },
 };
 
+function poolFetch({ POOL: pool }: Bindings): typeof fetch | null {
+  return pool === undefined ? null : (input, init) => pool.fetch(input, init);
+}
+
 function createPlatform(bindings: Bindings, configuration: Configuration): Platform {
   const databaseUrl = bindings.HYPERDRIVE?.connectionString ?? configuration.databaseUrl;
   const { neonProxy, redis, supabase } = configuration;
@@ -67,6 +73,7 @@ function createPlatform(bindings: Bindings, configuration: Configuration): Platf
     objects: objectStore(bindings),
     wasm,
     singletons: durableSingletons(bindings.SINGLETON),
+    poolFetch: poolFetch(bindings),
     identity: supabase === null ? null : createSupabaseIdentity(supabase),
     staticModel: async () => new Uint8Array(staticModelBytes),
   };
