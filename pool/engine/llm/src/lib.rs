@@ -3,12 +3,13 @@
 //! | module | holds |
 //! |---|---|
 //! | [`decoder`] | the seam between the two halves |
-//! | `gguf`, `cpu` | computing: the weights file, quantised products, attention over a paged cache |
+//! | [`gguf`], [`cpu`] | computing: the weights file, quantised products, attention over a paged cache |
 //! | [`tokenizer`], [`template`], [`sampling`], [`constraint`] | text to tokens and back, and the choice of a token |
 //! | [`blocks`], [`scheduler`], [`service`] | serving: the cache's blocks and prefixes, continuous batching, the queue |
 
 pub mod blocks;
 pub mod constraint;
+pub mod cpu;
 pub mod decoder;
 pub mod gguf;
 pub mod random;

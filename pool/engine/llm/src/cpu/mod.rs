@@ -12,10 +12,40 @@
 //! assert_eq!(logits.len(), decoder.shape().vocabulary_size);
 //! # Ok(()) }
 //! ```
+//!
+//! | module | holds |
+//! |---|---|
+//! | `model`, `weights` | the model, and matrices in the kernels' order |
+//! | `activations`, `memory`, `half` | what steps write |
+//! | `lanes`, `kernels`, `path` | vectors of sixteen lanes, the arithmetic on them, its choice by processor |
+//! | `step`, `team` | a step in phases, and the threads that work through it |
+//! | `llama` | the [`Decoder`] |
+
+mod activations;
+mod half;
+mod kernels;
+mod lanes;
+mod llama;
+mod memory;
+mod model;
+mod path;
+mod step;
+mod team;
+mod weights;
 
 use crate::Decoder;
 use crate::gguf::Gguf;
 use engine_core::EngineError;
+
+/// Opens the model in `file`, which may be closed afterwards: the weights are copied in the kernels' order.
+pub fn open(file: &Gguf, options: &CpuOptions) -> Result<Box<dyn Decoder>, EngineError> {
+    Ok(Box::new(llama::Llama::open(file, options)?))
+}
+
+/// Instructions that this processor has and there is a path for, the best last.
+pub fn available_instructions() -> Vec<Instructions> {
+    path::available()
+}
 
 /// How a model is opened.
 #[derive(Debug, Clone)]

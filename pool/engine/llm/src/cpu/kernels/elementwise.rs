@@ -1,0 +1,81 @@
+//! What is done to each element, or to each row, between products.
+
+#![allow(unsafe_op_in_unsafe_fn, reason = "one reason for all kernels, told in the parent module")]
+
+use crate::cpu::lanes::{LANES, Lanes};
+
+/// Root-mean-square normalisation (Zhang and Sennrich 2019) of `count` floats, a multiple of [`LANES`]:
+/// `target = values / √(mean of squares + epsilon) · weights`.
+#[inline(always)]
+pub unsafe fn normalise<L: Lanes>(
+    values: *const f32,
+    weights: *const f32,
+    count: usize,
+    epsilon: f32,
+    target: *mut f32,
+) {
+    let mut squares = L::splat(0.0);
+    for index in (0..count).step_by(LANES) {
+        let value = L::load(values.add(index));
+        squares = L::multiply_add(value, value, squares);
+    }
+    let factor = L::splat(1.0 / (L::sum(squares) / count as f32 + epsilon).sqrt());
+    for index in (0..count).step_by(LANES) {
+        let scaled = L::multiply(L::load(values.add(index)), factor);
+        L::store(target.add(index), L::multiply(scaled, L::load(weights.add(index))));
+    }
+}
+
+/// `gates = gates / (1 + e^−gates) · values` over `count` floats, a multiple of [`LANES`]: SwiGLU (Shazeer 2020).
+#[inline(always)]
+pub unsafe fn gate<L: Lanes>(gates: *mut f32, values: *const f32, count: usize) {
+    for index in (0..count).step_by(LANES) {
+        let gate = L::load(gates.add(index));
+        let decay = exponential::<L>(L::subtract(L::splat(0.0), gate));
+        let open = L::divide(gate, L::add(L::splat(1.0), decay));
+        L::store(gates.add(index), L::multiply(open, L::load(values.add(index))));
+    }
+}
+
+/// `target += values` over `count` floats, a multiple of [`LANES`].
+#[inline(always)]
+pub unsafe fn add<L: Lanes>(target: *mut f32, values: *const f32, count: usize) {
+    for index in (0..count).step_by(LANES) {
+        L::store(target.add(index), L::add(L::load(target.add(index)), L::load(values.add(index))));
+    }
+}
+
+/// Turns each pair of neighbours among `count` floats by its angle: rotary embedding (Su et al. 2021). `turns` holds
+/// cosine and sine of each pair.
+#[inline(always)]
+pub unsafe fn rotate(values: *mut f32, turns: *const f32, count: usize) {
+    for index in (0..count).step_by(2) {
+        let (cosine, sine) = (*turns.add(index), *turns.add(index + 1));
+        let (real, imaginary) = (*values.add(index), *values.add(index + 1));
+        *values.add(index) = real * cosine - imaginary * sine;
+        *values.add(index + 1) = real * sine + imaginary * cosine;
+    }
+}
+
+/// Below this, the exponential is taken as at it; beyond the other end likewise. Results stay normal floats.
+const EXPONENT_MIN: f32 = -87.0;
+const EXPONENT_MAX: f32 = 88.0;
+/// ln 2 in two parts, of which the first has few enough digits to be multiplied exactly (Cody and Waite 1980).
+const LN_2_HIGH: f32 = 0.693_359_4;
+const LN_2_LOW: f32 = -2.121_944_4e-4;
+
+/// eˣ, to about two units in the last place.
+#[inline(always)]
+pub unsafe fn exponential<L: Lanes>(value: L::Floats) -> L::Floats {
+    let value = L::minimum(L::maximum(value, L::splat(EXPONENT_MIN)), L::splat(EXPONENT_MAX));
+    let power = L::round(L::multiply(value, L::splat(std::f32::consts::LOG2_E)));
+    let whole = L::to_floats(power);
+    let rest = L::multiply_add(whole, L::splat(-LN_2_HIGH), value);
+    let rest = L::multiply_add(whole, L::splat(-LN_2_LOW), rest);
+    // Taylor's series to the sixth power; the rest is at most ln 2 / 2, where the next term is below 1.2e-7.
+    let mut sum = L::splat(1.0 / 720.0);
+    for coefficient in [1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
+        sum = L::multiply_add(sum, rest, L::splat(coefficient));
+    }
+    L::scale_by_power(sum, power)
+}

@@ -1,0 +1,203 @@
+//! Products of packed weights with rows of activations.
+//!
+//! A sum is taken over the blocks of a row from first to last, whatever else is computed with it: how many rows of
+//! activations share the pass over the weights changes no bit of any of them.
+
+#![allow(unsafe_op_in_unsafe_fn, reason = "one reason for all kernels, told in the parent module")]
+
+use crate::cpu::activations::{Activations, BlockScale};
+use crate::cpu::lanes::{LANES, Lanes};
+use crate::cpu::weights::{BLOCK, Kind, Weights};
+
+/// Rows of activations that share a pass over the weights, at most.
+pub const TILE_ROWS: usize = 8;
+
+/// The first row of activations of a tile, and the way to the next.
+struct Rows {
+    quants: *const i8,
+    scales: *const BlockScale,
+    floats: *const f32,
+    columns: usize,
+}
+
+/// Writes the products of `groups` groups of weights, from `first_group` on, with up to [`TILE_ROWS`] `rows` of
+/// activations from `first_row` on, to `target[row · stride + weight row]`, both counted from the first.
+#[inline(always)]
+pub unsafe fn multiply<L: Lanes>(
+    weights: &Weights,
+    (first_group, groups): (usize, usize),
+    activations: &Activations,
+    (first_row, rows): (usize, usize),
+    target: *mut f32,
+    stride: usize,
+) {
+    let (mut done, end) = (0, rows.min(TILE_ROWS));
+    while done < end {
+        let row = first_row + done;
+        let tile = Rows {
+            quants: activations.quants(row, 0),
+            scales: activations.scales(row, 0),
+            floats: activations.floats(row, 0),
+            columns: activations.columns(),
+        };
+        let target = target.add(done * stride);
+        done += match end - done {
+            1 => groups_of::<L, 1>(weights, first_group, groups, &tile, target, stride),
+            2 => groups_of::<L, 2>(weights, first_group, groups, &tile, target, stride),
+            3 => groups_of::<L, 3>(weights, first_group, groups, &tile, target, stride),
+            4..8 => groups_of::<L, 4>(weights, first_group, groups, &tile, target, stride),
+            _ => groups_of::<L, 8>(weights, first_group, groups, &tile, target, stride),
+        };
+    }
+}
+
+#[inline(always)]
+unsafe fn groups_of<L: Lanes, const ROWS: usize>(
+    weights: &Weights,
+    first_group: usize,
+    groups: usize,
+    tile: &Rows,
+    target: *mut f32,
+    stride: usize,
+) -> usize {
+    let mut group = weights.group(first_group);
+    for index in 0..groups {
+        let blocks = weights.blocks();
+        let sums = match weights.kind() {
+            Kind::NibblesAbove => quantised::<L, NibblesAbove, ROWS>(group, blocks, tile),
+            Kind::NibblesAround => quantised::<L, NibblesAround, ROWS>(group, blocks, tile),
+            Kind::BytesAbove => quantised::<L, BytesAbove, ROWS>(group, blocks, tile),
+            Kind::BytesAround => quantised::<L, BytesAround, ROWS>(group, blocks, tile),
+            Kind::Floats => floats::<L, ROWS>(group, tile),
+        };
+        for (row, sum) in sums.into_iter().enumerate() {
+            L::store(target.add(row * stride + index * LANES), sum);
+        }
+        group = group.add(weights.group_bytes());
+    }
+    ROWS
+}
+
+/// A kind of quantised values, known to the compiler.
+trait Quantised {
+    const KIND: Kind;
+    const HAS_MINIMA: bool = false;
+    const NIBBLES: bool = false;
+    /// What each row's sums of products begin with.
+    #[inline(always)]
+    unsafe fn start<L: Lanes>(_sum: i32) -> L::Integers {
+        L::splat_integer(0)
+    }
+    #[inline(always)]
+    unsafe fn dot<L: Lanes>(sums: L::Integers, bytes: L::Bytes, factors: *const i8) -> L::Integers {
+        L::dot_small(sums, bytes, factors)
+    }
+}
+
+struct NibblesAbove;
+struct NibblesAround;
+struct BytesAbove;
+struct BytesAround;
+
+impl Quantised for NibblesAbove {
+    const KIND: Kind = Kind::NibblesAbove;
+    const HAS_MINIMA: bool = true;
+    const NIBBLES: bool = true;
+}
+
+impl Quantised for NibblesAround {
+    const KIND: Kind = Kind::NibblesAround;
+    const NIBBLES: bool = true;
+    #[inline(always)]
+    unsafe fn start<L: Lanes>(sum: i32) -> L::Integers {
+        L::splat_integer(-8 * sum)
+    }
+}
+
+impl Quantised for BytesAbove {
+    const KIND: Kind = Kind::BytesAbove;
+    const HAS_MINIMA: bool = true;
+}
+
+impl Quantised for BytesAround {
+    const KIND: Kind = Kind::BytesAround;
+    #[inline(always)]
+    unsafe fn start<L: Lanes>(sum: i32) -> L::Integers {
+        L::offset_start(sum)
+    }
+    #[inline(always)]
+    unsafe fn dot<L: Lanes>(sums: L::Integers, bytes: L::Bytes, factors: *const i8) -> L::Integers {
+        L::dot_offset(sums, bytes, factors)
+    }
+}
+
+#[inline(always)]
+unsafe fn quantised<L: Lanes, Q: Quantised, const ROWS: usize>(
+    group: *const u8,
+    blocks: usize,
+    tile: &Rows,
+) -> [L::Floats; ROWS] {
+    let mut sums = [L::splat(0.0); ROWS];
+    for block in 0..blocks {
+        let (scales, values) = (group.add(Q::KIND.scales_offset(block)), group.add(Q::KIND.values_offset(block)));
+        let products = block_products::<L, Q, ROWS>(values, block, tile);
+        let scale = L::load_half(scales.cast());
+        for row in 0..ROWS {
+            let factor = &*tile.scales.add(row * blocks + block);
+            let scale = L::multiply(scale, L::splat(factor.scale));
+            sums[row] = L::multiply_add(L::to_floats(products[row]), scale, sums[row]);
+        }
+        if Q::HAS_MINIMA {
+            let minimum = L::load_half(scales.add(2 * LANES).cast());
+            for row in 0..ROWS {
+                let factor = &*tile.scales.add(row * blocks + block);
+                sums[row] = L::multiply_add(minimum, L::splat(factor.weighted_sum), sums[row]);
+            }
+        }
+    }
+    sums
+}
+
+/// The sums of products of one block, in integers and so exact.
+#[inline(always)]
+unsafe fn block_products<L: Lanes, Q: Quantised, const ROWS: usize>(
+    values: *const u8,
+    block: usize,
+    tile: &Rows,
+) -> [L::Integers; ROWS] {
+    let blocks = tile.columns / BLOCK;
+    let mut products = [L::splat_integer(0); ROWS];
+    for row in 0..ROWS {
+        products[row] = Q::start::<L>((*tile.scales.add(row * blocks + block)).sum);
+    }
+    let factors = tile.quants.add(block * BLOCK);
+    let vectors = Q::KIND.value_bytes() / (4 * LANES);
+    for vector in 0..vectors {
+        let bytes = L::load_bytes(values.add(vector * 4 * LANES));
+        if Q::NIBBLES {
+            let (low, high) = (L::low_nibbles(bytes), L::high_nibbles(bytes));
+            for row in 0..ROWS {
+                let factors = factors.add(row * tile.columns + 8 * vector);
+                products[row] = Q::dot::<L>(products[row], low, factors);
+                products[row] = Q::dot::<L>(products[row], high, factors.add(4));
+            }
+        } else {
+            for row in 0..ROWS {
+                products[row] = Q::dot::<L>(products[row], bytes, factors.add(row * tile.columns + 4 * vector));
+            }
+        }
+    }
+    products
+}
+
+#[inline(always)]
+unsafe fn floats<L: Lanes, const ROWS: usize>(values: *const u8, tile: &Rows) -> [L::Floats; ROWS] {
+    let mut sums = [L::splat(0.0); ROWS];
+    for column in 0..tile.columns {
+        let weights = L::load(values.cast::<f32>().add(column * LANES));
+        for row in 0..ROWS {
+            sums[row] = L::multiply_add(weights, L::splat(*tile.floats.add(row * tile.columns + column)), sums[row]);
+        }
+    }
+    sums
+}
