@@ -32,9 +32,7 @@ export class BuildReader {
       return `Rust: ${crate} (${this.#compiled} of about ${this.#crates})`;
     }
     if (/^go: downloading /.test(line)) return `Go: ${line.slice('go: '.length)}`;
-    if (/^(treeline\.dev\/|[a-z0-9-]+(\.[a-z0-9-]+)+\/)\S+$/.test(line)) return `Go: ${line}`;
-    if (/^\s*(Downloading|Downloaded) /.test(line)) return `Rust: ${line.trim()}`;
-    return /^== /.test(line) ? line.slice('== '.length) : null;
+    return /^\s*(Downloading|Downloaded) /.test(line) ? `Rust: ${line.trim()}` : null;
   }
 }
 
