@@ -24,6 +24,7 @@ type Queue struct {
 	stream     jetstream.JetStream
 	states     *states
 	running    *running
+	gate       *gate
 	watchers   atomic.Int64
 	// serving ends when no more jobs are to be taken up, working when those that run are to be put down.
 	serving, working         context.Context
@@ -69,6 +70,7 @@ func open(ctx context.Context, options Options, connection *nats.Conn) (*Queue, 
 		stream:     stream,
 		states:     &states{bucket: bucket, bytesMax: options.ResultBytesMax},
 		running:    newRunning(options.Observer),
+		gate:       newGate(),
 	}
 	queue.serving, queue.stopServing = context.WithCancel(context.Background())
 	queue.working, queue.stopWorking = context.WithCancel(context.Background())

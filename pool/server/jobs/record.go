@@ -29,6 +29,8 @@ type about struct {
 	Message uint64 `json:"message,omitempty"`
 	// Node that runs it, or ran it last.
 	Node string `json:"node,omitempty"`
+	// Suspect: the engine went down in an attempt at it.
+	Suspect bool `json:"suspect,omitempty"`
 	// Submissions after the first. Counting them changes the state, so that the first does not take it back.
 	Submissions int `json:"submissions,omitempty"`
 	// Claimer is drawn by who claims the job, so that it knows its own claim again after an answer of NATS was lost.
@@ -66,6 +68,12 @@ func decodeRecord(encoded []byte) (record, error) {
 }
 
 func (r record) ended() bool { return isEnded(r.job.GetState()) }
+
+// suspect is whether the job may be what took down its worker (which left it running) or the engine. It may as well have
+// been another that ran beside it: so it runs alone from now on, and if that goes wrong too, no other job pays for it.
+func (r record) suspect() bool {
+	return r.Suspect || r.job.GetState() == v1.JobState_JOB_STATE_RUNNING
+}
 
 func isEnded(state v1.JobState) bool {
 	switch state {
@@ -135,8 +143,9 @@ func (r record) givenBack() record {
 	})
 }
 
-// queuedAgain is the record after an attempt has failed and another will follow.
-func (r record) queuedAgain(reason string) record {
+// queuedAgain is the record after an attempt has failed and another will follow; tookDown where the engine went down.
+func (r record) queuedAgain(reason string, tookDown bool) record {
+	r.Suspect = r.Suspect || tookDown
 	return r.with(func(job *v1.Job) {
 		job.State = v1.JobState_JOB_STATE_QUEUED
 		job.Error = reason

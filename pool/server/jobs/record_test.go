@@ -51,6 +51,27 @@ func TestAnAttemptCountsUntilAnotherIsMade(t *testing.T) {
 	}
 }
 
+func TestAJobIsSuspectOnceItMayHaveTakenSomethingDown(t *testing.T) {
+	queued := inState(v1.JobState_JOB_STATE_QUEUED, 0, 0)
+	running := inState(v1.JobState_JOB_STATE_RUNNING, 1, 7)
+	for name, expected := range map[string]struct {
+		record  record
+		suspect bool
+	}{
+		"new":                       {queued, false},
+		"failed":                    {running.queuedAgain("It broke.", false), false},
+		"given back":                {running.givenBack(), false},
+		"left running":              {running, true},
+		"the engine went down":      {running.queuedAgain("It crashed.", true), true},
+		"and it failed otherwise":   {running.queuedAgain("It crashed.", true).queuedAgain("It broke.", false), true},
+		"and it was given back too": {running.queuedAgain("It crashed.", true).givenBack(), true},
+	} {
+		if expected.record.suspect() != expected.suspect {
+			t.Errorf("%s: suspect %v", name, !expected.suspect)
+		}
+	}
+}
+
 func TestAStateIsTheSameAfterEncoding(t *testing.T) {
 	before := inState(v1.JobState_JOB_STATE_SUCCEEDED, 2, 7)
 	before.job.Embedded = &v1.EmbedResponse{Vectors: []byte("with\na line")}

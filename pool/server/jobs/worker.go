@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
+	enginev1 "treeline.dev/pool/gen/treeline/engine/v1"
 	v1 "treeline.dev/pool/gen/treeline/v1"
 	"treeline.dev/pool/telemetry"
 )
@@ -112,26 +113,53 @@ func (queue *Queue) process(message jetstream.Msg) {
 	defer stopBeating()
 	go beat(beating, queue.options.AckWait/beatsPerWait, func() { _ = message.InProgress() })
 
+	leave, err := queue.enterGate(id)
+	if err != nil {
+		queue.refuse(message, id, err)
+		return
+	}
+	defer leave()
 	r, kind, err := queue.claim(id, sequence)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		queue.bury(message, deadLetter{id: id, reason: deadUnknown, err: "The job's state is gone."})
-	case err != nil:
-		// Left alone: it comes again after AckWait.
-		queue.options.Logger.Warn("a job cannot be taken up", "job", id, "reason", err)
-	case kind == claimRun:
+	if err != nil {
+		queue.refuse(message, id, err)
+		return
+	}
+	switch kind {
+	case claimRun:
 		queue.options.Observer.JobChanged(v1.JobState_JOB_STATE_RUNNING)
 		queue.attempt(message, r, request)
-	case kind == claimEnded:
+	case claimEnded:
 		if err := queue.answer(queue.working, r, false); err == nil {
 			_ = message.Ack()
 		}
-	case kind == claimRepeated:
+	case claimRepeated:
 		_ = message.Ack()
-	case kind == claimPoison:
-		reason := "The job took its worker down, or was given up by it, at every attempt."
-		queue.fail(message, r, deadPoison, reason)
+	case claimPoison:
+		queue.fail(message, r, deadPoison, "The job took its worker down, or was given up by it, at every attempt.")
 	}
+}
+
+// refuse settles a message whose job cannot be taken up.
+func (queue *Queue) refuse(message jetstream.Msg, id string, err error) {
+	switch {
+	case errors.Is(err, ErrNotFound):
+		queue.bury(message, deadLetter{id: id, reason: deadUnknown, err: "The job's state is gone."})
+	case queue.serving.Err() != nil:
+		_ = message.Nak()
+	default:
+		// Left alone: it comes again after AckWait.
+		queue.options.Logger.Warn("a job cannot be taken up", "job", id, "reason", err)
+	}
+}
+
+// enterGate waits until the job may run: beside others, or alone where it is suspect. It is not claimed meanwhile, so that
+// a worker that goes down costs no attempt of a job that has not begun.
+func (queue *Queue) enterGate(id string) (leave func(), err error) {
+	r, err := queue.states.insist(queue.serving, id, func(before record) (record, error) { return before, errUnchanged })
+	if err != nil {
+		return nil, err
+	}
+	return queue.gate.enter(queue.serving, r.suspect())
 }
 
 func parseMessage(message jetstream.Msg) (id string, request *v1.SubmitJobRequest, sequence uint64, err error) {
@@ -183,7 +211,7 @@ func (queue *Queue) attempt(message jetstream.Msg, r record, request *v1.SubmitJ
 	case isFinal(err) || int(attempt) >= queue.options.AttemptsMax:
 		queue.fail(message, r, deadFailed, reasonOf(err))
 	default:
-		queue.retry(message, id, attempt, reasonOf(err))
+		queue.retry(message, id, attempt, err)
 	}
 }
 
@@ -218,9 +246,10 @@ func (queue *Queue) fail(message jetstream.Msg, r record, reason deadReason, sen
 }
 
 // retry puts the job back for another attempt after a delay.
-func (queue *Queue) retry(message jetstream.Msg, id string, attempt uint32, reason string) {
+func (queue *Queue) retry(message jetstream.Msg, id string, attempt uint32, err error) {
+	tookDown := statusOf(err) == enginev1.Status_STATUS_ENGINE_CRASHED
 	queue.release(message, id, attempt, retryDelay(queue.options.RetryDelay, attempt), func(r record) record {
-		return r.queuedAgain(reason)
+		return r.queuedAgain(reasonOf(err), tookDown)
 	})
 }
 
