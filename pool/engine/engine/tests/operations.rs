@@ -298,6 +298,7 @@ fn batched_calls_are_answered_each_with_its_own_and_counted() {
     assert!(stats.batches >= 4 && stats.batches < 16, "{} batches", stats.batches);
     let (list, _) = call::<ListModelsResponse>(&engine, Operation::ListModels, &(), &[]).expect("answers");
     assert_eq!((list.models[0].batch_size_max, list.models[0].memory_bytes), (6, 1));
+    assert_eq!(list.models[0].capabilities, ["infer", "embed", "generate", "rerank"]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::disk::Found;
 use super::loaded::{Lease, Loaded};
 use super::manifest::{LoadTime, Manifest};
 use super::names::{model_not_found, version_not_found};
+use crate::backend::Capability;
 use crate::error::{EngineError, Reason};
 use contract::v1::{self, ModelState};
 use std::collections::BTreeMap;
@@ -237,6 +238,11 @@ fn describe_loaded(model: &mut v1::Model, loaded: &Loaded) {
     let description = loaded.description();
     model.backend = description.backend.to_owned();
     model.capabilities = description.capabilities.iter().map(|capability| capability.name().to_owned()).collect();
+    // What embeds also ranks, by cosine.
+    if description.capabilities.contains(&Capability::Embed) && !description.capabilities.contains(&Capability::Rerank)
+    {
+        model.capabilities.push(Capability::Rerank.name().to_owned());
+    }
     model.inputs.clone_from(&description.inputs);
     model.outputs.clone_from(&description.outputs);
     model.memory_bytes = loaded.memory_bytes();
