@@ -10,6 +10,8 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 )
 
 const (
@@ -49,6 +51,11 @@ func NewEtcd(options EtcdOptions) (*Registry, error) {
 		TLS:                  options.TLS,
 		Username:             options.Username,
 		Password:             options.Password,
+		// Else gRPC waits up to two minutes before it tries an etcd again that was away for long.
+		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: retryMin, Multiplier: 2, Jitter: 0.5, MaxDelay: retryMax},
+			MinConnectTimeout: etcdCallTimeout,
+		})},
 		// What fails is reported here, in one place.
 		Logger: zap.NewNop(),
 	})
