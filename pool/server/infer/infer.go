@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 
 	"treeline.dev/pool/door"
@@ -109,11 +108,13 @@ func (infer *Door) answer(writer http.ResponseWriter, request *http.Request) err
 	if err != nil {
 		return err
 	}
-	switch {
-	case slices.Contains(model.GetCapabilities(), "embed"):
-		return infer.embed(writer, request, model, &given)
-	case slices.Contains(model.GetCapabilities(), "generate"):
-		return infer.generate(writer, request, model, &given)
+	for _, capability := range model.GetCapabilities() {
+		switch capability {
+		case "embed":
+			return infer.embed(writer, request, model, &given)
+		case "generate":
+			return infer.generate(writer, request, model, &given)
+		}
 	}
 	return &engine.Error{
 		Status: enginev1.Status_STATUS_UNSUPPORTED, Parameter: "model_id",

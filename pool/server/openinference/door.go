@@ -56,7 +56,7 @@ func (oip *Door) infer(ctx context.Context, request *v1.InferRequest) (*v1.Infer
 func (oip *Door) dispatch(
 	ctx context.Context, model *v1.Model, request *v1.InferRequest,
 ) (*v1.InferResponse, error) {
-	switch kindOf(model) {
+	switch kindFor(model, request.GetInputs()) {
 	case embedding:
 		return oip.embed(ctx, model, request)
 	case language:
@@ -75,14 +75,33 @@ const (
 	language
 )
 
+// kindOf is how a model is shown: by the first thing that it says it can do.
 func kindOf(model *v1.Model) kind {
-	switch capabilities := model.GetCapabilities(); {
-	case slices.Contains(capabilities, "infer"):
-		return tensors
-	case slices.Contains(capabilities, "embed"):
-		return embedding
-	case slices.Contains(capabilities, "generate"):
-		return language
+	for _, capability := range model.GetCapabilities() {
+		switch capability {
+		case "infer":
+			return tensors
+		case "embed":
+			return embedding
+		case "generate":
+			return language
+		}
 	}
 	return tensors
+}
+
+// kindFor is what a call asks of a model that can do several things; its inputs tell.
+func kindFor(model *v1.Model, inputs []*v1.Tensor) kind {
+	can := func(capability string) bool { return slices.Contains(model.GetCapabilities(), capability) }
+	for _, input := range inputs {
+		switch {
+		case can("infer"):
+			return tensors
+		case input.GetName() == "text_input" && can("generate"):
+			return language
+		case (input.GetName() == "text" || input.GetName() == "input_ids") && can("embed"):
+			return embedding
+		}
+	}
+	return kindOf(model)
 }

@@ -168,7 +168,7 @@ func (service *Service) streamAnswers(
 	if err != nil {
 		return err
 	}
-	if kindOf(model) != language {
+	if kindFor(model, call.GetInputs()) != language {
 		response, err := service.Door.infer(ctx, call)
 		if err != nil {
 			return err

@@ -95,7 +95,7 @@ func (oip *Door) readGenerate(writer http.ResponseWriter, request *http.Request)
 	}
 	call.Model, call.Version = request.PathValue("model"), request.PathValue("version")
 	model, err := oip.model(request)
-	if err == nil && kindOf(model) != language {
+	if err == nil && kindFor(model, call.GetInputs()) != language {
 		err = models.Invalid("model", "The model %q generates no text.", model.GetName())
 	}
 	return model, call, err

@@ -27,10 +27,13 @@ type settings struct {
 	models        string
 	goModels      string
 	load          list
-	threads       int
-	memoryBytes   uint64
-	config        string
-	aliases       pairs
+
+	toleratesFailed bool
+
+	threads     int
+	memoryBytes uint64
+	config      string
+	aliases     pairs
 
 	runningMax   int
 	bodyBytesMax int64
@@ -114,6 +117,8 @@ func (help *help) define(into *settings) {
 	help.text(&into.goModels, "go-models", "", "`folder` of the Go models' repository; empty: no Go models")
 	help.value(&into.load, "load", "a model to load at the start, `name[:version]`, besides those whose manifest says so; "+
 		"may be repeated. The node is ready once they are")
+	help.set.BoolVar(&into.toleratesFailed, "ready-without-failed", false, "be ready although a model could not be loaded at the start")
+	help.add("ready-without-failed")
 	help.number(&into.threads, "threads", 0, "`count` of threads for computing; 0: as many as the machine has")
 	help.set.Uint64Var(&into.memoryBytes, "memory-bytes-max", 0, "`bytes` that loaded models may hold together; 0: the engine's default")
 	help.add("memory-bytes-max")

@@ -23,13 +23,16 @@ type loading struct {
 	catalogue *models.Catalogue
 	// wanted are the models that must be ready, as --load names them.
 	wanted []string
-	log    *slog.Logger
-	begun  time.Time
-	states map[string]v1.ModelState
-	told   time.Time
+	// toleratesFailed lets the node be ready although a model could not be loaded.
+	toleratesFailed bool
+	log             *slog.Logger
+	begun           time.Time
+	states          map[string]v1.ModelState
+	told            time.Time
 }
 
-// wait returns when nothing loads any more and all wanted models are ready; an error says which of them failed.
+// wait returns when the startup models are ready. Where one has failed it waits on: it may be repaired and loaded while the
+// node runs. An error says that a wanted model does not exist.
 func (loading *loading) wait(ctx context.Context) error {
 	loading.begun, loading.states = time.Now(), map[string]v1.ModelState{}
 	ticker := time.NewTicker(loadingLook)
@@ -41,7 +44,7 @@ func (loading *loading) wait(ctx context.Context) error {
 			return err
 		}
 		loading.tell(listed)
-		if isDone, err := progress(listed, loading.wanted); isDone || err != nil {
+		if isDone, err := progress(listed, loading.wanted, loading.toleratesFailed); isDone || err != nil {
 			return err
 		}
 		select {
@@ -76,40 +79,40 @@ func (loading *loading) tell(listed []*v1.Model) {
 	}
 }
 
-// progress tells whether loading is done: nothing loads, and each wanted model is ready in some version.
-func progress(listed []*v1.Model, wanted []string) (isDone bool, err error) {
+// progress tells whether loading is done: nothing loads, no model has failed in all its versions (unless that is
+// tolerated), and each wanted model is ready. An error says that it never will be.
+func progress(listed []*v1.Model, wanted []string, toleratesFailed bool) (isDone bool, err error) {
+	isReady, hasFailed := map[string]bool{}, map[string]bool{}
 	isDone = true
 	for _, model := range listed {
-		isDone = isDone && model.GetState() != v1.ModelState_MODEL_STATE_LOADING
+		switch model.GetState() {
+		case v1.ModelState_MODEL_STATE_LOADING:
+			isDone = false
+		case v1.ModelState_MODEL_STATE_READY:
+			isReady[model.GetName()], isReady[model.GetName()+":"+model.GetVersion()] = true, true
+		case v1.ModelState_MODEL_STATE_FAILED:
+			hasFailed[model.GetName()] = true
+		}
+	}
+	for name := range hasFailed {
+		isDone = isDone && (isReady[name] || toleratesFailed)
 	}
 	for _, name := range wanted {
-		isReady, err := stateOf(listed, name)
-		if err != nil {
-			return false, err
+		if !isListed(listed, name) {
+			return false, fmt.Errorf("there is no model %q to load", name)
 		}
-		isDone = isDone && isReady
+		isDone = isDone && isReady[name]
 	}
 	return isDone, nil
 }
 
-// stateOf tells whether a model that --load names (`name` or `name:version`) is ready, or why it never will be.
-func stateOf(listed []*v1.Model, wanted string) (isReady bool, err error) {
+// isListed tells whether there is a model that --load names: `name` or `name:version`.
+func isListed(listed []*v1.Model, wanted string) bool {
 	name, number, _ := strings.Cut(wanted, ":")
-	isKnown := false
 	for _, model := range listed {
-		if model.GetName() != name || number != "" && model.GetVersion() != number {
-			continue
-		}
-		isKnown = true
-		switch model.GetState() {
-		case v1.ModelState_MODEL_STATE_READY:
-			return true, nil
-		case v1.ModelState_MODEL_STATE_FAILED:
-			err = fmt.Errorf("the model %q cannot be loaded: %s", wanted, model.GetReason())
+		if model.GetName() == name && (number == "" || model.GetVersion() == number) {
+			return true
 		}
 	}
-	if !isKnown {
-		err = fmt.Errorf("there is no model %q to load", wanted)
-	}
-	return false, err
+	return false
 }

@@ -68,6 +68,8 @@ type running struct {
 	node       *node
 	queue      *jobs.Queue
 	stop       chan struct{}
+	// isCutOff means that the drain took too long, so that connections are not waited for.
+	isCutOff bool
 	// failed is told when the server cannot serve any more.
 	failed chan error
 }
@@ -88,7 +90,9 @@ func serve(ctx context.Context, settings *settings, stop chan struct{}, log *slo
 	}
 	loaded := make(chan error, 1)
 	go func() {
-		waiting := loading{catalogue: pool.catalogue, wanted: settings.load.values, log: log}
+		waiting := loading{
+			catalogue: pool.catalogue, wanted: settings.load.values, toleratesFailed: settings.toleratesFailed, log: log,
+		}
 		loaded <- waiting.wait(ctx)
 	}()
 	for {
@@ -294,7 +298,12 @@ func (pool *running) listen(ctx context.Context, listener net.Listener, ipc ipcH
 		server.TLSConfig = pool.files.Server()
 		listener = tls.NewListener(listener, server.TLSConfig)
 	}
-	pool.ending.add("server", func(ctx context.Context) error { return errors.Join(server.Shutdown(ctx), server.Close()) })
+	pool.ending.add("server", func(ctx context.Context) error {
+		if pool.isCutOff {
+			return server.Close()
+		}
+		return errors.Join(server.Shutdown(ctx), server.Close())
+	})
 	pool.background.Go(func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			pool.failed <- fmt.Errorf("the server: %w", err)
@@ -316,6 +325,7 @@ func (pool *running) drain() {
 		pool.log.Warn("the queue is not left well", "error", err.Error())
 	}
 	if err := pool.catalogue.Drain(ctx); err != nil {
+		pool.isCutOff = true
 		pool.log.Warn("calls are cut off", "running", pool.catalogue.Running())
 		return
 	}

@@ -1,0 +1,263 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// asProgram makes this test binary be the program, so that signals and exit statuses are tested on a real process.
+const asProgram = "TREELINE_POOL_TEST_AS_PROGRAM"
+
+func TestMain(main *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		os.Exit(run(os.Args[1:]))
+	}
+	os.Exit(main.Run())
+}
+
+// process is a running program.
+type process struct {
+	command *exec.Cmd
+	url     string
+	mutex   sync.Mutex
+	log     bytes.Buffer
+	ended   chan error
+}
+
+// startProcess waits until the program says that it is ready.
+func startProcess(t *testing.T, arguments ...string) *process {
+	t.Helper()
+	started := &process{
+		command: exec.Command(os.Args[0], append([]string{"--listen", "127.0.0.1:0", "--engine", "none"}, arguments...)...),
+		ended:   make(chan error, 1),
+	}
+	started.command.Env = append(os.Environ(), asProgram+"=1")
+	output, err := started.command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := started.command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = started.command.Process.Kill() })
+	ready := make(chan string, 1)
+	go started.read(output, ready)
+	select {
+	case started.url = <-ready:
+	case <-time.After(20 * time.Second):
+		t.Fatal("it does not become ready:", started.text())
+	}
+	return started
+}
+
+func (process *process) read(output io.Reader, ready chan<- string) {
+	lines := bufio.NewScanner(output)
+	for lines.Scan() {
+		process.mutex.Lock()
+		process.log.WriteString(lines.Text() + "\n")
+		process.mutex.Unlock()
+		var line struct{ Msg, Address string }
+		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "the node is ready" {
+			ready <- line.Address
+		}
+	}
+	process.ended <- process.command.Wait()
+}
+
+func (process *process) text() string {
+	process.mutex.Lock()
+	defer process.mutex.Unlock()
+	return process.log.String()
+}
+
+// exitStatus waits for the end.
+func (process *process) exitStatus(t *testing.T) int {
+	t.Helper()
+	select {
+	case <-process.ended:
+	case <-time.After(20 * time.Second):
+		t.Fatal("it does not end:", process.text())
+	}
+	return process.command.ProcessState.ExitCode()
+}
+
+// slowEngine is a server of OpenAI's API that streams one word after each value of `next`, three in all.
+func slowEngine(t *testing.T, next <-chan struct{}) string {
+	t.Helper()
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /health", func(writer http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(writer, "{}") })
+	mux.HandleFunc("GET /metrics", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("GET /v1/models", func(writer http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(writer, `{"data":[{"id":"slow"}]}`)
+	})
+	mux.HandleFunc("POST /v1/chat/completions", func(writer http.ResponseWriter, request *http.Request) {
+		writer.Header().Set("Content-Type", "text/event-stream")
+		for word := range 3 {
+			select {
+			case <-next:
+			case <-request.Context().Done():
+				return
+			}
+			_, _ = fmt.Fprintf(writer, `data: {"choices":[{"index":0,"delta":{"content":"word%d "}}]}`+"\n\n", word)
+			writer.(http.Flusher).Flush()
+		}
+		_, _ = io.WriteString(writer, `data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}`+"\n\ndata: [DONE]\n\n")
+	})
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	configuration := fmt.Sprintf(`{"upstreams":[{"name":"vllm-1","kind":"vllm","url":%q}]}`, server.URL)
+	path := filepath.Join(t.TempDir(), "upstreams.json")
+	if err := os.WriteFile(path, []byte(configuration), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+const (
+	askedChat = `"model":"slow","messages":[{"role":"user","content":"go"}]}`
+	wholeChat = `{` + askedChat
+	slowChat  = `{"stream":true,` + askedChat
+)
+
+// openStream begins a generation and reads its first event.
+func openStream(t *testing.T, url string) (*http.Response, *bufio.Reader) {
+	t.Helper()
+	answer, err := http.Post(url+"/v1/chat/completions", "application/json", strings.NewReader(slowChat))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = answer.Body.Close() })
+	reader := bufio.NewReader(answer.Body)
+	if line, err := reader.ReadString('\n'); err != nil || answer.StatusCode != http.StatusOK {
+		t.Fatal(answer.Status, line, err)
+	}
+	return answer, reader
+}
+
+func TestSIGTERMFinishesWhatRunsAndRefusesWhatIsNew(t *testing.T) {
+	next := make(chan struct{}, 3)
+	pool := startProcess(t, "--config", slowEngine(t, next))
+	next <- struct{}{}
+	_, reader := openStream(t, pool.url)
+	if err := pool.command.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	refused := 0
+	for range 200 {
+		status, _, _ := fetch(t, http.MethodPost, pool.url+"/v1/chat/completions", wholeChat, nil)
+		if refused = status; refused == http.StatusServiceUnavailable {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if refused != http.StatusServiceUnavailable {
+		t.Error("a new call got", refused)
+	}
+	if status, _, _ := fetch(t, http.MethodGet, pool.url+"/readyz", "", nil); status != http.StatusServiceUnavailable {
+		t.Error("readyz:", status)
+	}
+	next <- struct{}{}
+	next <- struct{}{}
+	rest, err := io.ReadAll(reader)
+	if err != nil || !strings.Contains(string(rest), "word2") || !strings.HasSuffix(string(rest), "data: [DONE]\n\n") {
+		t.Errorf("%q %v", rest, err)
+	}
+	if status := pool.exitStatus(t); status != exitWell {
+		t.Error(status, pool.text())
+	}
+	if log := pool.text(); !strings.Contains(log, `"msg":"drained"`) || !strings.Contains(log, `"msg":"the node has ended"`) {
+		t.Error(log)
+	}
+}
+
+func TestADrainThatTakesTooLongCutsCallsOff(t *testing.T) {
+	next := make(chan struct{}, 1)
+	next <- struct{}{}
+	pool := startProcess(t, "--config", slowEngine(t, next), "--drain-timeout", "100ms")
+	openStream(t, pool.url)
+	if err := pool.command.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if status := pool.exitStatus(t); status != exitWell || !strings.Contains(pool.text(), "calls are cut off") {
+		t.Error(status, pool.text())
+	}
+}
+
+func TestASecondSignalEndsAtOnce(t *testing.T) {
+	next := make(chan struct{}, 1)
+	next <- struct{}{}
+	pool := startProcess(t, "--config", slowEngine(t, next), "--drain-timeout", "10m")
+	openStream(t, pool.url)
+	if err := pool.command.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for range 200 {
+		if strings.Contains(pool.text(), "draining") {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if err := pool.command.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if status := pool.exitStatus(t); status != exitAtOnce {
+		t.Error(status, pool.text())
+	}
+}
+
+func TestEachEventIsOneLineOfJSON(t *testing.T) {
+	pool := startProcess(t)
+	fetch(t, http.MethodGet, pool.url+"/nothing", "", nil)
+	if err := pool.command.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	pool.exitStatus(t)
+	hasRequest := false
+	for _, line := range strings.Split(strings.TrimSpace(pool.text()), "\n") {
+		var event struct{ Time, Level, Msg, Path, Code string }
+		if err := json.Unmarshal([]byte(line), &event); err != nil || event.Time == "" || event.Level == "" || event.Msg == "" {
+			t.Error(line, err)
+		}
+		hasRequest = hasRequest || event.Msg == "request" && event.Path == "/nothing" && event.Code == "route_not_found"
+	}
+	if !hasRequest {
+		t.Error(pool.text())
+	}
+}
+
+func TestAProgramThatCannotStartSaysWhyAndFails(t *testing.T) {
+	pool := startProcess(t)
+	taken := strings.TrimPrefix(pool.url, "http://")
+	for _, test := range []struct {
+		arguments []string
+		status    int
+		says      string
+	}{
+		{[]string{"--engine", "none", "--listen", taken}, exitFailed, "address already in use"},
+		{[]string{"--engine", "none", "--listen", "127.0.0.1:0", "--config", "/nowhere.json"}, exitFailed, "no such file"},
+		{[]string{"--engine", "none", "--listen", "127.0.0.1:0", "--load", "nobody"}, exitFailed, "there is no model"},
+		{[]string{"--engine", "none", "--listen", "127.0.0.1:0", "--tls-certificate", "/nowhere", "--tls-key", "/nowhere"}, exitFailed, "no such file"},
+		{[]string{"--engine", "warp"}, exitUsage, "--engine must be one of"},
+		{[]string{"--log-level", "loud", "--engine", "none"}, exitUsage, "--log-level"},
+	} {
+		command := exec.Command(os.Args[0], test.arguments...)
+		command.Env = append(os.Environ(), asProgram+"=1")
+		output, _ := command.CombinedOutput()
+		if command.ProcessState.ExitCode() != test.status || !strings.Contains(string(output), test.says) {
+			t.Errorf("%v: %d %s", test.arguments, command.ProcessState.ExitCode(), output)
+		}
+	}
+}
