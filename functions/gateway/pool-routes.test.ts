@@ -276,3 +276,10 @@ test('the boundary is called through the edge, and its bytes are shown as what t
   const wrong = await json('/api/v1/ipc/call', { operation: 'format' });
   expect([wrong.status, wrong.body.code]).toEqual([400, 'invalid_request']);
 });
+
+test('the document at /openapi.json names what the pool brings', async () => {
+  const { status, body } = await (await setUp({})).json('/openapi.json');
+  expect(status).toBe(200);
+  const paths = ['/v1/jobs', '/v1/jobs/{id}', '/v1/jobs/{id}/cancel', '/api/v1/ipc/call'];
+  expect(Object.keys(body.paths)).toEqual(expect.arrayContaining(paths));
+});

@@ -62,7 +62,10 @@ export const poolChatRequest = z.object({
     .max(128)
     .nullish(),
   tool_choice: z.enum(['auto', 'none'], { error: 'must be auto or none; the pool cannot force a tool' }).nullish(),
-  functions: z.undefined({ error: 'is out of use; give tools' }).optional(),
+  functions: z
+    .unknown()
+    .refine((value) => value === undefined, 'is out of use; give tools')
+    .optional(),
   modalities: z.array(z.literal('text', { error: 'the pool’s models write text alone' })).nullish(),
   stream: z.boolean().nullish(),
   stream_options: z.object({ include_usage: z.boolean().nullish() }).nullish(),
