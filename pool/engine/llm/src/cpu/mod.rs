@@ -22,6 +22,8 @@
 //! | `llama` | the [`Decoder`] |
 
 mod activations;
+#[cfg(test)]
+mod example;
 mod half;
 mod kernels;
 mod lanes;
@@ -31,6 +33,8 @@ mod model;
 mod path;
 mod step;
 mod team;
+#[cfg(test)]
+mod tests;
 mod weights;
 
 use crate::Decoder;

@@ -42,11 +42,6 @@ impl ElementType {
         })
     }
 
-    #[cfg(test)]
-    pub(crate) fn number(self) -> u32 {
-        Self::NUMBERED.iter().find(|(_, element_type)| *element_type == self).map_or(u32::MAX, |(number, _)| *number)
-    }
-
     /// Elements of a block.
     pub fn block_elements(self) -> usize {
         match self {

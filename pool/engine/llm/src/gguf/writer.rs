@@ -1,6 +1,8 @@
-//! Writes small weights files for tests.
+//! Writes small weights files, for tests here and in `tests/`.
 
-use super::tensor::ElementType;
+#![allow(dead_code, missing_docs, reason = "each test uses a part")]
+
+use super::ElementType;
 
 /// A file under construction.
 #[derive(Default)]
@@ -46,7 +48,7 @@ impl Writer {
         push_text(&mut self.places, name);
         self.places.extend((dimensions.len() as u32).to_le_bytes());
         dimensions.iter().for_each(|length| self.places.extend(length.to_le_bytes()));
-        self.places.extend(element_type.number().to_le_bytes());
+        self.places.extend(number(element_type).to_le_bytes());
         self.places.extend((self.data.len() as u64).to_le_bytes());
         self.data.extend(data);
         self.data.resize(self.data.len().next_multiple_of(32), 0);
@@ -70,4 +72,18 @@ impl Writer {
 fn push_text(bytes: &mut Vec<u8>, text: &str) {
     bytes.extend((text.len() as u64).to_le_bytes());
     bytes.extend(text.as_bytes());
+}
+
+/// As the format numbers types of elements.
+fn number(element_type: ElementType) -> u32 {
+    match element_type {
+        ElementType::F32 => 0,
+        ElementType::F16 => 1,
+        ElementType::Q4_0 => 2,
+        ElementType::Q4_1 => 3,
+        ElementType::Q5_0 => 6,
+        ElementType::Q5_1 => 7,
+        ElementType::Q8_0 => 8,
+        ElementType::Bf16 => 30,
+    }
 }

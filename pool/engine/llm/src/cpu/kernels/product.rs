@@ -201,3 +201,116 @@ unsafe fn floats<L: Lanes, const ROWS: usize>(values: *const u8, tile: &Rows) ->
     }
     sums
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cpu::Instructions;
+    use crate::cpu::example::{Random, random_matrix};
+    use crate::cpu::kernels::quantise;
+    use crate::cpu::lanes::portable::Portable;
+    use crate::cpu::path::{Path, available};
+    use crate::cpu::weights::Arena;
+    use crate::gguf::writer::Writer;
+    use crate::gguf::{ElementType, Gguf};
+
+    const COLUMNS: usize = 160;
+    const WEIGHT_ROWS: usize = 41;
+    const GROUPS: usize = 3;
+    const STRIDE: usize = GROUPS * LANES;
+    const ROWS: usize = 8;
+
+    fn products<P: Path>(weights: &Weights, activations: &Activations, rows: (usize, usize)) -> Vec<f32> {
+        let mut target = vec![0.0; rows.1 * STRIDE];
+        // SAFETY: the path is available, and there are as many rows and groups.
+        unsafe { P::product(weights, (0, GROUPS), activations, rows, target.as_mut_ptr(), STRIDE) };
+        target
+    }
+
+    fn products_with(
+        instructions: Instructions,
+        weights: &Weights,
+        activations: &Activations,
+        rows: (usize, usize),
+    ) -> Vec<f32> {
+        match instructions {
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx2 => products::<crate::cpu::lanes::avx2::Avx2>(weights, activations, rows),
+            #[cfg(target_arch = "x86_64")]
+            Instructions::Avx512 => products::<crate::cpu::lanes::avx512::Avx512>(weights, activations, rows),
+            _ => products::<Portable>(weights, activations, rows),
+        }
+    }
+
+    fn weights(element_type: ElementType, random: &mut Random) -> Weights {
+        let data = random_matrix(element_type, COLUMNS * WEIGHT_ROWS, 1.0, random);
+        let lengths = [COLUMNS as u64, WEIGHT_ROWS as u64];
+        let file = Gguf::from_bytes(Writer::default().tensor("weights", element_type, &lengths, &data).finish()).unwrap();
+        let mut arena = Arena::new(Weights::bytes_of(element_type, COLUMNS, WEIGHT_ROWS)).unwrap();
+        arena.pack(file.tensor("weights").unwrap(), COLUMNS, WEIGHT_ROWS)
+    }
+
+    fn activations(random: &mut Random) -> Activations {
+        let activations = Activations::new(ROWS, COLUMNS, true).unwrap();
+        for row in 0..ROWS {
+            let values: Vec<f32> = (0..COLUMNS).map(|_| random.next()).collect();
+            // SAFETY: there is a row of that length.
+            unsafe { quantise::write::<Portable>(values.as_ptr(), COLUMNS, &activations, row, 0) };
+        }
+        activations
+    }
+
+    /// The product in 64-bit floats of what the weights and activations stand for, and the sum of its terms' magnitudes.
+    fn expected(weights: &Weights, activations: &Activations, row: usize, weight_row: usize) -> (f64, f64) {
+        let mut floats = vec![0.0; COLUMNS];
+        weights.row(weight_row, &mut floats);
+        let value = |column: usize| {
+            // SAFETY: within the row.
+            unsafe {
+                match weights.kind() {
+                    Kind::Floats => f64::from(*activations.floats(row, column)),
+                    _ => {
+                        let scale = f64::from((*activations.scales(row, column)).scale);
+                        scale * f64::from(*activations.quants(row, column))
+                    }
+                }
+            }
+        };
+        let terms: Vec<f64> = (0..COLUMNS).map(|column| value(column) * f64::from(floats[column])).collect();
+        (terms.iter().sum(), terms.iter().map(|term| term.abs()).sum())
+    }
+
+    #[test]
+    fn products_of_each_type_on_each_path_are_those_of_what_the_bits_stand_for() {
+        use ElementType::{Bf16, F16, F32, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
+        let random = &mut Random(3);
+        for element_type in [F32, F16, Bf16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0] {
+            let (weights, activations) = (weights(element_type, random), activations(random));
+            // Sums that minima are multiplied with are rounded to 16-bit floats.
+            let bound = if matches!(element_type, Q4_1 | Q5_1) { 1e-3 } else { 1e-6 };
+            for instructions in available() {
+                let found = products_with(instructions, &weights, &activations, (0, ROWS));
+                for (row, weight_row) in (0..ROWS).flat_map(|row| (0..WEIGHT_ROWS).map(move |weight| (row, weight))) {
+                    let (expected, magnitude) = expected(&weights, &activations, row, weight_row);
+                    let apart = (f64::from(found[row * STRIDE + weight_row]) - expected).abs();
+                    assert!(apart <= bound * magnitude, "{element_type:?} {instructions:?}: {apart} of {magnitude}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn how_many_rows_share_a_pass_changes_no_bit() {
+        let random = &mut Random(4);
+        for element_type in [ElementType::F32, ElementType::Q4_0, ElementType::Q4_1, ElementType::Q5_1, ElementType::Q8_0] {
+            let (weights, activations) = (weights(element_type, random), activations(random));
+            for instructions in available() {
+                let all = products_with(instructions, &weights, &activations, (0, ROWS));
+                for (first, count) in (0..ROWS).flat_map(|first| (1..=ROWS - first).map(move |count| (first, count))) {
+                    let found = products_with(instructions, &weights, &activations, (first, count));
+                    assert!(found == all[first * STRIDE..(first + count) * STRIDE], "{element_type:?} {instructions:?}");
+                }
+            }
+        }
+    }
+}
