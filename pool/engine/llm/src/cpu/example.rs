@@ -1,6 +1,6 @@
 //! A small model with random weights for tests, and its twin in 64-bit floats.
 
-use super::half::to_half;
+use lanes::half::to_half;
 use super::weights::Arena;
 use crate::gguf::writer::Writer;
 use crate::gguf::{ElementType, Gguf};

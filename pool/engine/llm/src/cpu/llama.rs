@@ -2,7 +2,7 @@
 
 use super::CpuOptions;
 use super::activations::Activations;
-use super::lanes::LANES;
+use lanes::LANES;
 use super::memory::SharedBuffer;
 use super::model::Model;
 use super::path::{RunUnit, choose};

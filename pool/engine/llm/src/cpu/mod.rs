@@ -16,17 +16,15 @@
 //! | module | holds |
 //! |---|---|
 //! | `model`, `weights` | the model, and matrices in the kernels' order |
-//! | `activations`, `memory`, `half` | what steps write |
-//! | `lanes`, `kernels`, `path` | vectors of sixteen lanes, the arithmetic on them, its choice by processor |
+//! | `activations`, `memory` | what steps write |
+//! | `kernels`, `path` | the arithmetic, on vectors of sixteen [`lanes`], and its choice by processor |
 //! | `step`, `team` | a step in phases, and the threads that work through it |
 //! | `llama` | the [`Decoder`] |
 
 mod activations;
 #[cfg(test)]
 mod example;
-mod half;
 mod kernels;
-mod lanes;
 mod llama;
 mod memory;
 mod model;
@@ -36,6 +34,8 @@ mod team;
 #[cfg(test)]
 mod tests;
 mod weights;
+
+pub use lanes::Instructions;
 
 use crate::Decoder;
 use crate::gguf::Gguf;
@@ -48,7 +48,7 @@ pub fn open(file: &Gguf, options: &CpuOptions) -> Result<Box<dyn Decoder>, Engin
 
 /// Instructions that this processor has and there is a path for, the best last.
 pub fn available_instructions() -> Vec<Instructions> {
-    path::available()
+    lanes::available()
 }
 
 /// How a model is opened.
@@ -79,15 +79,4 @@ impl Default for CpuOptions {
             instructions: None,
         }
     }
-}
-
-/// Vector instructions that there is a path for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Instructions {
-    /// What the compiler makes of plain code, on any processor.
-    Portable,
-    /// AVX2, FMA and F16C.
-    Avx2,
-    /// AVX-512 F, BW, VL, DQ and VNNI.
-    Avx512,
 }

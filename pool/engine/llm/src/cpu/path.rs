@@ -2,10 +2,10 @@
 
 use super::activations::Activations;
 use super::kernels::{attention, attention::Heads, product};
-use super::lanes::{Lanes, portable::Portable};
+use lanes::{Instructions, Lanes, available, portable::Portable};
 use super::step::{self, Step};
 use super::weights::Weights;
-use super::{CpuOptions, Instructions};
+use super::CpuOptions;
 use engine_core::{EngineError, Reason};
 
 /// Lanes with functions in which their instructions are enabled. Loops that run long enough are functions of their own, so
@@ -75,30 +75,12 @@ macro_rules! path {
 
 path!(Portable);
 #[cfg(target_arch = "x86_64")]
-path!(super::lanes::avx2::Avx2, "avx2,fma,f16c");
+path!(lanes::avx2::Avx2, "avx2,fma,f16c");
 #[cfg(target_arch = "x86_64")]
-path!(super::lanes::avx512::Avx512, "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c");
+path!(lanes::avx512::Avx512, "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma,f16c");
 
 /// Does a unit of a step.
 pub type RunUnit = unsafe fn(step: &Step<'_>, phase: usize, unit: usize, worker: usize);
-
-/// Instructions that this processor has, the best last.
-pub fn available() -> Vec<Instructions> {
-    let mut found = vec![Instructions::Portable];
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::is_x86_feature_detected as has;
-        let avx2 = has!("avx2") && has!("fma") && has!("f16c");
-        let avx512 = has!("avx512f") && has!("avx512bw") && has!("avx512vl") && has!("avx512dq");
-        if avx2 {
-            found.push(Instructions::Avx2);
-        }
-        if avx2 && avx512 && has!("avx512vnni") {
-            found.push(Instructions::Avx512);
-        }
-    }
-    found
-}
 
 /// The path that the options ask for, or the best.
 pub fn choose(options: &CpuOptions) -> Result<RunUnit, EngineError> {
@@ -112,9 +94,9 @@ pub fn choose(options: &CpuOptions) -> Result<RunUnit, EngineError> {
     Ok(match chosen {
         Instructions::Portable => <Portable as Path>::run,
         #[cfg(target_arch = "x86_64")]
-        Instructions::Avx2 => <super::lanes::avx2::Avx2 as Path>::run,
+        Instructions::Avx2 => <lanes::avx2::Avx2 as Path>::run,
         #[cfg(target_arch = "x86_64")]
-        Instructions::Avx512 => <super::lanes::avx512::Avx512 as Path>::run,
+        Instructions::Avx512 => <lanes::avx512::Avx512 as Path>::run,
         #[cfg(not(target_arch = "x86_64"))]
         _ => <Portable as Path>::run,
     })

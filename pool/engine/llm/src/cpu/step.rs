@@ -7,11 +7,11 @@
 #![allow(unsafe_op_in_unsafe_fn, reason = "one reason for all kernels, told in `kernels`")]
 
 use super::activations::Activations;
-use super::half::to_half;
+use lanes::half::to_half;
 use super::kernels::attention::Heads;
 use super::kernels::product::TILE_ROWS;
 use super::kernels::{elementwise, quantise};
-use super::lanes::LANES;
+use lanes::LANES;
 use super::memory::SharedBuffer;
 use super::model::{Layer, Model, Shape};
 use super::path::{Path, RunUnit};

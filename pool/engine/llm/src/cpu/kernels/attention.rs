@@ -6,8 +6,8 @@
 
 #![allow(unsafe_op_in_unsafe_fn, reason = "one reason for all kernels, told in the parent module")]
 
-use super::elementwise::exponential;
-use crate::cpu::lanes::{LANES, Lanes};
+use lanes::functions::exponential;
+use lanes::{LANES, Lanes};
 
 /// Queries that share a pass over keys or values, at most.
 const TILE_QUERIES: usize = 6;

@@ -2,7 +2,8 @@
 
 #![allow(unsafe_op_in_unsafe_fn, reason = "one reason for all kernels, told in the parent module")]
 
-use crate::cpu::lanes::{LANES, Lanes};
+use lanes::functions::exponential;
+use lanes::{LANES, Lanes};
 
 /// Root-mean-square normalisation (Zhang and Sennrich 2019) of `count` floats, a multiple of [`LANES`]:
 /// `target = values / √(mean of squares + epsilon) · weights`.
@@ -55,27 +56,4 @@ pub unsafe fn rotate(values: *mut f32, turns: *const f32, count: usize) {
         *values.add(index) = real * cosine - imaginary * sine;
         *values.add(index + 1) = real * sine + imaginary * cosine;
     }
-}
-
-/// Below this, the exponential is taken as at it; beyond the other end likewise. Results stay normal floats.
-const EXPONENT_MIN: f32 = -87.0;
-const EXPONENT_MAX: f32 = 88.0;
-/// ln 2 in two parts, of which the first has few enough digits to be multiplied exactly (Cody and Waite 1980).
-const LN_2_HIGH: f32 = 0.693_359_4;
-const LN_2_LOW: f32 = -2.121_944_4e-4;
-
-/// eˣ, to about two units in the last place.
-#[inline(always)]
-pub unsafe fn exponential<L: Lanes>(value: L::Floats) -> L::Floats {
-    let value = L::minimum(L::maximum(value, L::splat(EXPONENT_MIN)), L::splat(EXPONENT_MAX));
-    let power = L::round(L::multiply(value, L::splat(std::f32::consts::LOG2_E)));
-    let whole = L::to_floats(power);
-    let rest = L::multiply_add(whole, L::splat(-LN_2_HIGH), value);
-    let rest = L::multiply_add(whole, L::splat(-LN_2_LOW), rest);
-    // Taylor's series to the sixth power; the rest is at most ln 2 / 2, where the next term is below 1.2e-7.
-    let mut sum = L::splat(1.0 / 720.0);
-    for coefficient in [1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
-        sum = L::multiply_add(sum, rest, L::splat(coefficient));
-    }
-    L::scale_by_power(sum, power)
 }

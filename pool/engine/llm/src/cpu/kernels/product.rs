@@ -6,7 +6,7 @@
 #![allow(unsafe_op_in_unsafe_fn, reason = "one reason for all kernels, told in the parent module")]
 
 use crate::cpu::activations::{Activations, BlockScale};
-use crate::cpu::lanes::{LANES, Lanes};
+use lanes::{LANES, Lanes};
 use crate::cpu::weights::{BLOCK, Kind, Weights};
 
 /// Rows of activations that share a pass over the weights, at most.
@@ -208,8 +208,9 @@ mod tests {
     use crate::cpu::Instructions;
     use crate::cpu::example::{Random, random_matrix};
     use crate::cpu::kernels::quantise;
-    use crate::cpu::lanes::portable::Portable;
-    use crate::cpu::path::{Path, available};
+    use lanes::portable::Portable;
+    use crate::cpu::path::Path;
+    use lanes::available;
     use crate::cpu::weights::Arena;
     use crate::gguf::writer::Writer;
     use crate::gguf::{ElementType, Gguf};
@@ -235,9 +236,9 @@ mod tests {
     ) -> Vec<f32> {
         match instructions {
             #[cfg(target_arch = "x86_64")]
-            Instructions::Avx2 => products::<crate::cpu::lanes::avx2::Avx2>(weights, activations, rows),
+            Instructions::Avx2 => products::<lanes::avx2::Avx2>(weights, activations, rows),
             #[cfg(target_arch = "x86_64")]
-            Instructions::Avx512 => products::<crate::cpu::lanes::avx512::Avx512>(weights, activations, rows),
+            Instructions::Avx512 => products::<lanes::avx512::Avx512>(weights, activations, rows),
             _ => products::<Portable>(weights, activations, rows),
         }
     }

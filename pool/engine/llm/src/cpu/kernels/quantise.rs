@@ -3,7 +3,7 @@
 #![allow(unsafe_op_in_unsafe_fn, reason = "one reason for all kernels, told in the parent module")]
 
 use crate::cpu::activations::{Activations, BlockScale};
-use crate::cpu::lanes::{LANES, Lanes};
+use lanes::{LANES, Lanes};
 use crate::cpu::weights::BLOCK;
 
 /// The largest magnitude of a quantised value.

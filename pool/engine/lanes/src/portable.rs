@@ -1,9 +1,9 @@
 //! Lanes as arrays, for processors without a path of their own; the compiler makes of them what it can.
 
-#![allow(unsafe_op_in_unsafe_fn, reason = "one reason for the whole trait, told in the parent module")]
+#![allow(unsafe_op_in_unsafe_fn, reason = "one reason for the whole trait, told at the crate's head")]
 
-use super::{LANES, Lanes};
-use crate::cpu::half::{from_half, to_half};
+use crate::half::{from_half, to_half};
+use crate::{LANES, Lanes};
 use std::array::from_fn;
 
 /// Arrays.

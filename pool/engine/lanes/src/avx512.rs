@@ -1,8 +1,8 @@
 //! Lanes as one 512-bit register: AVX-512 F, BW, VL, DQ and VNNI.
 
-#![allow(unsafe_op_in_unsafe_fn, reason = "one reason for the whole trait, told in the parent module")]
+#![allow(unsafe_op_in_unsafe_fn, reason = "one reason for the whole trait, told at the crate's head")]
 
-use super::Lanes;
+use crate::Lanes;
 use std::arch::x86_64::*;
 
 /// 512-bit registers.

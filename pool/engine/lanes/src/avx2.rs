@@ -1,8 +1,8 @@
 //! Lanes as two 256-bit registers: AVX2, FMA and F16C.
 
-#![allow(unsafe_op_in_unsafe_fn, reason = "one reason for the whole trait, told in the parent module")]
+#![allow(unsafe_op_in_unsafe_fn, reason = "one reason for the whole trait, told at the crate's head")]
 
-use super::Lanes;
+use crate::Lanes;
 use std::arch::x86_64::*;
 
 /// Pairs of 256-bit registers.
