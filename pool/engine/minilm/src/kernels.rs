@@ -75,7 +75,12 @@ pub unsafe fn multiply<L: Lanes, const ADD: bool>(linear: &Linear, rows: Rows, t
         for tile in 0..tiles {
             // Tiles of as equal heights as can be.
             let (first, end) = (rows.count * tile / tiles, rows.count * (tile + 1) / tiles);
-            let place = Place { linear, panel, rows: rows.at(linear.inputs, first), target: target.add(first * linear.outputs()) };
+            let place = Place {
+                linear,
+                panel,
+                rows: rows.at(linear.inputs, first),
+                target: target.add(first * linear.outputs()),
+            };
             match end - first {
                 1 => place.tile::<L, 1, ADD>(),
                 2 => place.tile::<L, 2, ADD>(),

@@ -57,7 +57,8 @@ impl MiniLm {
         if tokenizer.vocabulary_size() != weights.vocabulary_size {
             return Err(unready("The vocabulary has another size than the model file says.".to_owned()));
         }
-        let usable: Vec<Instructions> = lanes::available().into_iter().filter(|one| instructions.contains(one)).collect();
+        let usable: Vec<Instructions> =
+            lanes::available().into_iter().filter(|one| instructions.contains(one)).collect();
         let description = ModelDescription {
             backend: BACKEND,
             capabilities: vec![Capability::Embed, Capability::Rerank],

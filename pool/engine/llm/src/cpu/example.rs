@@ -1,9 +1,9 @@
 //! A small model with random weights for tests, and its twin in 64-bit floats.
 
-use lanes::half::to_half;
 use super::weights::Arena;
 use crate::gguf::writer::Writer;
 use crate::gguf::{ElementType, Gguf};
+use lanes::half::to_half;
 
 /// Uniform numbers from a seed: a linear congruential generator (Knuth's MMIX constants), the upper half of its state.
 pub struct Random(pub u64);
@@ -29,7 +29,8 @@ pub fn random_matrix(element_type: ElementType, elements: usize, magnitude: f32,
         data.extend((0..element_type.block_bytes()).map(|_| random.byte()));
         let block = &mut data[start..];
         let value = magnitude * random.next();
-        let mut put = |position: usize, value: f32| block[position..position + 2].copy_from_slice(&to_half(value).to_le_bytes());
+        let mut put =
+            |position: usize, value: f32| block[position..position + 2].copy_from_slice(&to_half(value).to_le_bytes());
         match element_type {
             ElementType::F32 => block.copy_from_slice(&value.to_le_bytes()),
             ElementType::F16 => put(0, value),
@@ -37,8 +38,12 @@ pub fn random_matrix(element_type: ElementType, elements: usize, magnitude: f32,
             ElementType::Q8_0 => put(0, magnitude / 128.0),
             ElementType::Q4_0 => put(0, magnitude / 8.0),
             ElementType::Q5_0 => put(0, magnitude / 16.0),
-            ElementType::Q4_1 => [(0, magnitude / 8.0), (2, -magnitude)].map(|(at, value)| put(at, value)).into_iter().collect(),
-            ElementType::Q5_1 => [(0, magnitude / 16.0), (2, -magnitude)].map(|(at, value)| put(at, value)).into_iter().collect(),
+            ElementType::Q4_1 => {
+                [(0, magnitude / 8.0), (2, -magnitude)].map(|(at, value)| put(at, value)).into_iter().collect()
+            }
+            ElementType::Q5_1 => {
+                [(0, magnitude / 16.0), (2, -magnitude)].map(|(at, value)| put(at, value)).into_iter().collect()
+            }
         }
     }
     data
@@ -109,7 +114,8 @@ impl Twin {
     fn matrix(&self, name: &str) -> Rows {
         let tensor = self.file.tensor(name).unwrap();
         let (columns, rows) = (tensor.place.dimensions[0], tensor.place.dimensions[1]);
-        let mut arena = Arena::new(super::weights::Weights::bytes_of(tensor.place.element_type, columns, rows)).unwrap();
+        let mut arena =
+            Arena::new(super::weights::Weights::bytes_of(tensor.place.element_type, columns, rows)).unwrap();
         let packed = arena.pack(tensor, columns, rows);
         let mut floats = vec![0.0; columns];
         (0..rows)

@@ -2,7 +2,6 @@
 
 use super::CpuOptions;
 use super::activations::Activations;
-use lanes::LANES;
 use super::memory::SharedBuffer;
 use super::model::Model;
 use super::path::{RunUnit, choose};
@@ -12,6 +11,7 @@ use super::weights::{Kind, Weights};
 use crate::decoder::{Decoder, DecoderShape, StepSequence};
 use crate::gguf::Gguf;
 use engine_core::{EngineError, Reason};
+use lanes::LANES;
 
 /// Tokens of a block of the cache, at most.
 const BLOCK_TOKENS_MAX: usize = 512;

@@ -1,12 +1,12 @@
 //! The kernels compiled for each kind of processor, and the choice among them.
 
+use super::CpuOptions;
 use super::activations::Activations;
 use super::kernels::{attention, attention::Heads, product};
-use lanes::{Instructions, Lanes, available, portable::Portable};
 use super::step::{self, Step};
 use super::weights::Weights;
-use super::CpuOptions;
 use engine_core::{EngineError, Reason};
+use lanes::{Instructions, Lanes, available, portable::Portable};
 
 /// Lanes with functions in which their instructions are enabled. Loops that run long enough are functions of their own, so
 /// that the compiler makes one of each and not one a caller.

@@ -7,17 +7,17 @@
 #![allow(unsafe_op_in_unsafe_fn, reason = "one reason for all kernels, told in `kernels`")]
 
 use super::activations::Activations;
-use lanes::half::to_half;
 use super::kernels::attention::Heads;
 use super::kernels::product::TILE_ROWS;
 use super::kernels::{elementwise, quantise};
-use lanes::LANES;
 use super::memory::SharedBuffer;
 use super::model::{Layer, Model, Shape};
 use super::path::{Path, RunUnit};
 use super::team::Job;
 use super::weights::{BLOCK, Weights};
 use crate::decoder::StepSequence;
+use lanes::LANES;
+use lanes::half::to_half;
 use std::ops::Range;
 
 /// Positions of one sequence that attend together, at most.

@@ -86,7 +86,9 @@ fn chunks_threads_and_block_numbers_change_no_bit() {
     for instructions in available_instructions() {
         let options = CpuOptions { instructions: Some(instructions), ..options() };
         let expected = logits(&mut *decoder(&file, &options), &tokens, 61, &[0, 1, 2, 3]);
-        for (threads, chunk, blocks) in [(1, 1, [5, 2, 9, 1]), (2, 7, [3, 2, 1, 0]), (3, 16, [8, 0, 4, 6]), (2, 33, [0, 1, 2, 3])] {
+        for (threads, chunk, blocks) in
+            [(1, 1, [5, 2, 9, 1]), (2, 7, [3, 2, 1, 0]), (3, 16, [8, 0, 4, 6]), (2, 33, [0, 1, 2, 3])]
+        {
             let options = CpuOptions { threads, ..options.clone() };
             let found = logits(&mut *decoder(&file, &options), &tokens, chunk, &blocks);
             assert!(found == expected, "{instructions:?}, {threads} threads, chunks of {chunk}");
@@ -158,7 +160,9 @@ fn steps_that_do_not_fit_are_refused_and_change_nothing() {
         assert!(error.message.contains(message), "{error}");
     }
     let part = StepSequence { tokens: &long, position: 0, blocks: &[1, 2, 3, 4, 5], wants_logits: false };
-    assert!(decoder.step(&[part], &mut Vec::new()).unwrap_err().message.contains("A step of 65 tokens; 64 are the most"));
+    assert!(
+        decoder.step(&[part], &mut Vec::new()).unwrap_err().message.contains("A step of 65 tokens; 64 are the most")
+    );
     assert!(logits(&mut *decoder, &[5, 6, 7], 3, &[0]) == expected);
 }
 
@@ -201,7 +205,8 @@ fn files_of_other_models_are_refused_with_what_is_wrong() {
 #[test]
 fn a_model_with_any_byte_of_its_header_changed_opens_or_is_refused() {
     let whole = file(ElementType::Q4_0, 23);
-    let header = whole.len() - Gguf::from_bytes(whole.clone()).unwrap().tensors().map(|(_, place)| place.bytes.len()).sum::<usize>();
+    let header = whole.len()
+        - Gguf::from_bytes(whole.clone()).unwrap().tensors().map(|(_, place)| place.bytes.len()).sum::<usize>();
     let (mut random, mut opened) = (Random(24), 0);
     for position in (0..header).step_by(3) {
         let mut damaged = whole.clone();

@@ -13,11 +13,11 @@
 //! | [`Kind::BytesAround`] | 2 blocks | 16 scales; 128 stands for zero | 8 × 64 bytes |
 //! | [`Kind::Floats`] | 1 block | none | 32 × 16 floats |
 
-use lanes::half::from_half;
-use lanes::LANES;
 use super::memory::SharedBuffer;
 use crate::gguf::{ElementType, TensorData};
 use engine_core::EngineError;
+use lanes::LANES;
+use lanes::half::from_half;
 use std::sync::Arc;
 
 /// Columns that share a scale.

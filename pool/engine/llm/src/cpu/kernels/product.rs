@@ -6,8 +6,8 @@
 #![allow(unsafe_op_in_unsafe_fn, reason = "one reason for all kernels, told in the parent module")]
 
 use crate::cpu::activations::{Activations, BlockScale};
-use lanes::{LANES, Lanes};
 use crate::cpu::weights::{BLOCK, Kind, Weights};
+use lanes::{LANES, Lanes};
 
 /// Rows of activations that share a pass over the weights, at most.
 pub const TILE_ROWS: usize = 8;
@@ -208,12 +208,12 @@ mod tests {
     use crate::cpu::Instructions;
     use crate::cpu::example::{Random, random_matrix};
     use crate::cpu::kernels::quantise;
-    use lanes::portable::Portable;
     use crate::cpu::path::Path;
-    use lanes::available;
     use crate::cpu::weights::Arena;
     use crate::gguf::writer::Writer;
     use crate::gguf::{ElementType, Gguf};
+    use lanes::available;
+    use lanes::portable::Portable;
 
     const COLUMNS: usize = 160;
     const WEIGHT_ROWS: usize = 41;
@@ -246,7 +246,8 @@ mod tests {
     fn weights(element_type: ElementType, random: &mut Random) -> Weights {
         let data = random_matrix(element_type, COLUMNS * WEIGHT_ROWS, 1.0, random);
         let lengths = [COLUMNS as u64, WEIGHT_ROWS as u64];
-        let file = Gguf::from_bytes(Writer::default().tensor("weights", element_type, &lengths, &data).finish()).unwrap();
+        let file =
+            Gguf::from_bytes(Writer::default().tensor("weights", element_type, &lengths, &data).finish()).unwrap();
         let mut arena = Arena::new(Weights::bytes_of(element_type, COLUMNS, WEIGHT_ROWS)).unwrap();
         arena.pack(file.tensor("weights").unwrap(), COLUMNS, WEIGHT_ROWS)
     }
@@ -303,13 +304,18 @@ mod tests {
     #[test]
     fn how_many_rows_share_a_pass_changes_no_bit() {
         let random = &mut Random(4);
-        for element_type in [ElementType::F32, ElementType::Q4_0, ElementType::Q4_1, ElementType::Q5_1, ElementType::Q8_0] {
+        for element_type in
+            [ElementType::F32, ElementType::Q4_0, ElementType::Q4_1, ElementType::Q5_1, ElementType::Q8_0]
+        {
             let (weights, activations) = (weights(element_type, random), activations(random));
             for instructions in available() {
                 let all = products_with(instructions, &weights, &activations, (0, ROWS));
                 for (first, count) in (0..ROWS).flat_map(|first| (1..=ROWS - first).map(move |count| (first, count))) {
                     let found = products_with(instructions, &weights, &activations, (first, count));
-                    assert!(found == all[first * STRIDE..(first + count) * STRIDE], "{element_type:?} {instructions:?}");
+                    assert!(
+                        found == all[first * STRIDE..(first + count) * STRIDE],
+                        "{element_type:?} {instructions:?}"
+                    );
                 }
             }
         }

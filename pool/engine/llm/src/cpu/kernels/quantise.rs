@@ -3,8 +3,8 @@
 #![allow(unsafe_op_in_unsafe_fn, reason = "one reason for all kernels, told in the parent module")]
 
 use crate::cpu::activations::{Activations, BlockScale};
-use lanes::{LANES, Lanes};
 use crate::cpu::weights::BLOCK;
+use lanes::{LANES, Lanes};
 
 /// The largest magnitude of a quantised value.
 const QUANT_MAX: f32 = 127.0;
