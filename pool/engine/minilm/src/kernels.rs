@@ -4,6 +4,7 @@
 //! Each row's result is computed in the same order whatever other rows are computed with it.
 
 #![allow(unsafe_op_in_unsafe_fn, reason = "one reason for all of it, told above")]
+#![allow(clippy::needless_range_loop, reason = "one number indexes several arrays, and the loops are of fixed length")]
 
 use crate::weights::{HEAD, Linear, Norm, PANEL, QUAD};
 use lanes::functions::{exponential, gelu};

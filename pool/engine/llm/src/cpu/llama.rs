@@ -70,7 +70,7 @@ fn check(options: &CpuOptions) -> Result<(), EngineError> {
             return Err(EngineError::invalid(name, message));
         }
     }
-    if options.block_tokens % LANES == 0 {
+    if options.block_tokens.is_multiple_of(LANES) {
         return Ok(());
     }
     Err(EngineError::invalid("block_tokens", format!("block_tokens is a multiple of {LANES}.")))

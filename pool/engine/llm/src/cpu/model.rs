@@ -71,12 +71,12 @@ impl Shape {
     }
 
     fn check(&self, value_width: usize) -> Result<(), EngineError> {
-        let whole_blocks = [self.width, self.head_width, self.hidden].iter().all(|length| length % BLOCK == 0);
+        let whole_blocks = [self.width, self.head_width, self.hidden].iter().all(|length| length.is_multiple_of(BLOCK));
         let heads_fit = (1..=self.heads).contains(&self.key_heads)
-            && self.heads % self.key_heads == 0
+            && self.heads.is_multiple_of(self.key_heads)
             && (1..=1024).contains(&self.head_width)
             && value_width == self.head_width;
-        let turns_fit = self.rotated % 2 == 0 && self.rotated <= self.head_width;
+        let turns_fit = self.rotated.is_multiple_of(2) && self.rotated <= self.head_width;
         let numbers = [self.epsilon, self.frequency_base, self.position_divisor];
         let numbers_fit = numbers.iter().all(|number| number.is_finite() && *number > 0.0);
         if whole_blocks && heads_fit && turns_fit && numbers_fit && self.layers <= 1024 {

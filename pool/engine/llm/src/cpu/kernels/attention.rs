@@ -5,6 +5,7 @@
 //! and over tokens, from first to last: which other queries share the pass changes no bit.
 
 #![allow(unsafe_op_in_unsafe_fn, reason = "one reason for all kernels, told in the parent module")]
+#![allow(clippy::needless_range_loop, reason = "one number indexes several arrays, and the loops are of fixed length")]
 
 use lanes::functions::exponential;
 use lanes::{LANES, Lanes};

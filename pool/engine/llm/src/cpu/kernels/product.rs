@@ -4,6 +4,7 @@
 //! activations share the pass over the weights changes no bit of any of them.
 
 #![allow(unsafe_op_in_unsafe_fn, reason = "one reason for all kernels, told in the parent module")]
+#![allow(clippy::needless_range_loop, reason = "one number indexes several arrays, and the loops are of fixed length")]
 
 use crate::cpu::activations::{Activations, BlockScale};
 use crate::cpu::weights::{BLOCK, Kind, Weights};
