@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { projectDirectory, stateDirectory } from '../../infra/local/paths.ts';
 import { runningEdge } from '../contract/edge.ts';
 import { startChatUpstream } from '../support/chat-upstream.ts';
+import { startFuzzedNode } from './pool.ts';
 
 /** Cases over all operations below which a run does not count: 5,000 over both hosts. */
 const casesMin = 2_500;
@@ -17,7 +18,7 @@ const seedDefault = 20_261_123;
 const limitMs = 230_000;
 
 const seed = process.env.TREELINE_SEED ?? String(seedDefault);
-const { url, key, host, upstreamPort } = runningEdge();
+const { url, key, host, upstreamPort, poolPort } = runningEdge();
 const checks = [
   'not_a_server_error',
   'status_code_conformance',
@@ -62,9 +63,9 @@ function run(): Promise<{ exitCode: number; output: string }> {
 }
 
 console.log(`schemathesis against ${host}: TREELINE_SEED=${seed}`);
-const upstream = await startChatUpstream(upstreamPort);
+const servers = [await startChatUpstream(upstreamPort), await startFuzzedNode(poolPort)];
 const { exitCode, output } = await run();
-await upstream.close();
+await Promise.all(servers.map((server) => server.close()));
 
 const cases = Number(/(\d+) generated/.exec(output)?.[1] ?? 0);
 const isEnough = cases >= casesMin;
