@@ -1,6 +1,6 @@
 /** Real nodes of the pool on free ports, with a real etcd where they are to find each other. */
 import { existsSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startEtcd } from '../../infra/local/etcd-part.ts';
@@ -52,6 +52,13 @@ export class PoolRun {
     });
     this.#nodes.push(node);
     return node;
+  }
+
+  /** The same without a model, for what needs the engine alone. */
+  async addEmptyNode(): Promise<ServicePart> {
+    const folder = join(this.directory, 'no-models');
+    await mkdir(folder, { recursive: true });
+    return this.addNode('--models', folder);
   }
 
   async stop(): Promise<void> {
