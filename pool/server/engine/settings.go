@@ -10,6 +10,8 @@ type Settings struct {
 	MemoryBytesMax uint64 `json:"memory_bytes_max,omitempty"`
 	// Threads for computing; 0: as many as the machine has.
 	Threads int `json:"threads,omitempty"`
+	// ModelDirectory is the model cache, for files that manifests name `cache:…`; empty: the engine's default.
+	ModelDirectory string `json:"model_directory,omitempty"`
 	// Load names models to load at the start: `name` or `name:version`.
 	Load []string `json:"load,omitempty"`
 }

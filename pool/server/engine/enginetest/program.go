@@ -5,8 +5,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"testing"
-
-	"treeline.dev/pool/engine"
 )
 
 // ProgramVariable names the environment variable that holds the path of treeline-engine; without it, pool/dist has it.
@@ -27,10 +25,4 @@ func Program(t testing.TB) string {
 		t.Skipf("there is no %s: run pool/build.sh", path)
 	}
 	return path
-}
-
-// Settings are those of an engine without models.
-func Settings(t testing.TB) engine.Settings {
-	t.Helper()
-	return engine.Settings{Repository: t.TempDir(), Threads: 1}
 }

@@ -43,6 +43,13 @@ func Run(t *testing.T, transport Transport) {
 	t.Run("a model that is not there is refused with its name", transport.noModel)
 	t.Run("a stream about a model that is not there ends with the reason", transport.noStream)
 	t.Run("a context that has ended is not called with", transport.ended)
+	t.Run("tensors of every datatype pass a model unchanged", transport.inferDatatypes)
+	t.Run("malformed tensors are refused", transport.malformedTensors)
+	t.Run("a huge tensor passes, and one beyond the bound is refused", transport.hugeTensor)
+	t.Run("a stream brings every piece in its order", transport.stream)
+	t.Run("many streams at once keep apart", transport.manyStreams)
+	t.Run("a stream is ended from this side, and the engine stops", transport.endStreams)
+	t.Run("a reader slower than its stream hurts nobody", transport.slowReader)
 }
 
 func (transport Transport) call(t *testing.T, operation enginev1.Operation, payload ...[]byte) *engine.Reply {
@@ -91,13 +98,7 @@ var datatypeBytes = map[string]int{
 func (transport Transport) datatypes(t *testing.T) {
 	const elements = 1001 // Odd, so that no length is a multiple of a word by chance.
 	for datatype, size := range datatypeBytes {
-		tensor := noise(elements * size)
-		if datatype == "BYTES" {
-			for index := range elements {
-				tensor = binary.LittleEndian.AppendUint32(tensor, uint32(index%5))
-				tensor = append(tensor, noise(index%5)...)
-			}
-		}
+		tensor := elementsOf(datatype, size, elements)
 		buffer, err := transport.Engine.Reserve(len(tensor))
 		if err != nil {
 			t.Fatal(err)

@@ -312,7 +312,7 @@ func cancelWith(ctx context.Context) (cancellation *C.treeline_cancellation, sto
 // Close waits for running calls until ctx ends, and ends the engine. Where calls still run then, the engine is left as it
 // is, for it may not be taken away under them.
 func (ffi *Engine) Close(ctx context.Context) error {
-	if ffi.running.Add(closing) < 2*closing {
+	if ffi.running.Add(closing) < closing {
 		ffi.running.Add(-closing)
 		return nil // Closed before.
 	}

@@ -37,3 +37,9 @@ func TestTwoWorkersDoWhatEveryTransportDoes(t *testing.T) {
 	two := open(t, func(options *Options) { options.Workers = 2 })
 	enginetest.Run(t, enginetest.Transport{Engine: two, InPlace: true})
 }
+
+func TestAMillionCallsLeakNothing(t *testing.T) {
+	opened := open(t, nil)
+	enginetest.LeakNothing(t, opened, opened.Processes())
+	awaitNothingHeld(t, opened)
+}
