@@ -3,9 +3,9 @@
 #[path = "../src/gguf/writer.rs"]
 mod writer;
 
+use llm::StepSequence;
 use llm::cpu::{CpuOptions, open};
 use llm::gguf::{ElementType, Gguf};
-use llm::StepSequence;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use writer::Writer;
