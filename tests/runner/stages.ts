@@ -163,6 +163,22 @@ export const stages: readonly Stage[] = [
     counts: summaryCounts,
   })),
   {
+    name: 'go-rust',
+    title: 'the boundary between Go and Rust: every type, leaks, killed workers, malformed calls, other versions',
+    commands: [['bash', 'tests/go-rust/run.sh']],
+    counts: oneCheck,
+    needs: 'cargo',
+    limitSeconds: 1_200,
+  },
+  {
+    name: 'conformance-pool',
+    title: 'clients made by others, against the pool with real models',
+    commands: [[node, 'tests/conformance/pool/run.ts']],
+    counts: summaryCounts,
+    needs: 'cargo',
+    limitSeconds: 900,
+  },
+  {
     name: 'e2e-pool',
     title: 'chat through the edge, in workerd and in Deno, by real nodes that it discovers',
     commands: [vitest('--config', 'tests/e2e/vitest.config.ts')],
