@@ -9,7 +9,9 @@ use smartcore::linalg::basic::matrix::DenseMatrix;
 use smartcore::svm::svc::{SVC, SVCParameters};
 use smartcore::svm::svr::{SVR, SVRParameters};
 use smartcore::svm::{Kernel, Kernels};
-use training::{Algorithm, DataSet, Fitted, Matrix, Predict, Prediction, Rule, Settings, Task, decode_stored, store};
+use training::{
+    Algorithm, DataSet, Decide, Duels, Fitted, Matrix, Predict, Prediction, Rule, Settings, Task, decode_stored, store,
+};
 
 type Table = DenseMatrix<f64>;
 
@@ -25,7 +27,7 @@ const TOLERANCE: Rule = Rule::number("tolerance", 1e-3, 1e-9, 1.0);
 pub fn algorithms() -> Vec<Algorithm> {
     let rules = |last| [KERNEL, GAMMA, DEGREE, COEFFICIENT, COST, TOLERANCE, last];
     vec![
-        Algorithm::new("support-vector-machine", Task::Classification, fit_classifier, decode_stored::<Classifier>)
+        Algorithm::new("support-vector-machine", Task::Classification, fit_classifier, decode_stored::<Duels<Machine>>)
             .standardized()
             .of_square_time()
             .with_rules(rules(Rule::whole("epochs", 2, 1, 100))),
@@ -82,65 +84,33 @@ impl Predict for Machine {
     }
 }
 
-/// One machine for each pair of classes; the class with most votes wins, and of equals the first.
-#[derive(Serialize, Deserialize)]
-struct Classifier {
-    class_count: usize,
-    duels: Vec<Duel>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Duel {
-    /// Wins where the machine's value is 0 or less.
-    first: usize,
-    /// Wins where it is over 0.
-    second: usize,
-    machine: Machine,
-}
-
-impl Predict for Classifier {
-    fn predict(&self, rows: &Matrix) -> Result<Prediction, EngineError> {
-        let mut votes = vec![vec![0_usize; self.class_count]; rows.rows()];
-        for duel in &self.duels {
-            for (votes, value) in votes.iter_mut().zip(duel.machine.values(rows)?) {
-                votes[if value > 0.0 { duel.second } else { duel.first }] += 1;
-            }
-        }
-        let winner = |votes: &Vec<usize>| {
-            let most = votes.iter().max().copied().unwrap_or(0);
-            votes.iter().position(|count| *count == most).unwrap_or(0)
-        };
-        Ok(Prediction::Classes { indices: votes.iter().map(winner).collect(), probabilities: None })
+impl Decide for Machine {
+    fn decide(&self, rows: &Matrix) -> Result<Vec<bool>, EngineError> {
+        Ok(self.values(rows)?.into_iter().map(|value| value > 0.0).collect())
     }
 }
 
 fn fit_classifier(data: &DataSet, settings: &Settings) -> Result<Box<dyn Fitted>, EngineError> {
-    let class_count = data.labels().len();
-    let pairs = (0..class_count).flat_map(|first| (first + 1..class_count).map(move |second| (first, second)));
-    let duels = pairs.map(|(first, second)| fit_duel(data, settings, first, second)).collect::<Result<_, _>>()?;
-    store(Classifier { class_count, duels })
+    store(Duels::fit(data, |features, sides| fit_machine(&features, &sides, settings))?)
 }
 
-fn fit_duel(data: &DataSet, settings: &Settings, first: usize, second: usize) -> Result<Duel, EngineError> {
-    let indices: Vec<usize> = (0..data.features.rows())
-        .filter(|&row| data.classes()[row] == first || data.classes()[row] == second)
-        .collect();
-    let features = dense(&data.features.select(&indices))?;
-    let labels: Vec<i32> = indices.iter().map(|&row| if data.classes()[row] == second { 1 } else { 0 }).collect();
-    let kernel = kernel(data, settings);
+fn fit_machine(features: &Matrix, sides: &[bool], settings: &Settings) -> Result<Machine, EngineError> {
+    let labels: Vec<i32> = sides.iter().map(|&second| i32::from(second)).collect();
+    let kernel = kernel(features.columns, settings);
     let parameters = SVCParameters::<f64, i32, Table, Vec<i32>>::default()
         .with_c(settings.number("c"))
         .with_tol(settings.number("tolerance"))
         .with_epoch(settings.size("epochs"))
         .with_seed(Some(settings.whole("seed")))
         .with_kernel(kernel.clone());
-    let model = SVC::fit(&features, &labels, &parameters).map_err(refused)?;
-    Ok(Duel { first, second, machine: Machine::take(&model, kernel)? })
+    let table = dense(features)?;
+    let model = SVC::fit(&table, &labels, &parameters).map_err(refused)?;
+    Machine::take(&model, kernel)
 }
 
 fn fit_regressor(data: &DataSet, settings: &Settings) -> Result<Box<dyn Fitted>, EngineError> {
     let (features, numbers) = (dense(&data.features)?, data.numbers().to_vec());
-    let kernel = kernel(data, settings);
+    let kernel = kernel(data.features.columns, settings);
     let parameters = SVRParameters::<f64>::default()
         .with_c(settings.number("c"))
         .with_tol(settings.number("tolerance"))
@@ -150,9 +120,9 @@ fn fit_regressor(data: &DataSet, settings: &Settings) -> Result<Box<dyn Fitted>,
     store(Machine::take(&model, kernel)?)
 }
 
-fn kernel(data: &DataSet, settings: &Settings) -> Kernels {
+fn kernel(columns: usize, settings: &Settings) -> Kernels {
     let gamma = match settings.number("gamma") {
-        0.0 => 1.0 / data.features.columns as f64,
+        0.0 => 1.0 / columns as f64,
         gamma => gamma,
     };
     let coefficient = settings.number("coef0");

@@ -8,7 +8,7 @@ use training::trial::{self, Folder, Table, expected, parameters, score};
 
 #[test]
 fn every_algorithm_keeps_its_promises() {
-    trial::every_algorithm_keeps_its_promises(&table());
+    trial::every_algorithm_keeps_its_promises(&table(), &[]);
 }
 
 #[test]

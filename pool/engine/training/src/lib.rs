@@ -9,6 +9,7 @@
 //! | [`algorithm`] | one entry of a backend's table, and what it fits |
 //! | [`linear`] | models that are a weighted sum of the columns |
 //! | [`gaussian`] | naive Bayes of normal distributions |
+//! | [`duels`] | many classes by machines that know two |
 //! | [`scaling`] | columns brought to mean 0 and deviation 1 |
 //! | [`metrics`] | how good a fit is |
 //! | [`file`] | the file of a trained model |
@@ -19,6 +20,7 @@
 pub mod algorithm;
 pub mod backend;
 pub mod data;
+pub mod duels;
 pub mod file;
 pub mod gaussian;
 pub mod guard;
@@ -35,6 +37,7 @@ pub mod trial;
 pub use algorithm::{Algorithm, Fitted, Predict, Prediction, Stored, Task, decode_stored, store};
 pub use backend::TableBackend;
 pub use data::DataSet;
+pub use duels::{Decide, Duels};
 pub use gaussian::GaussianBayes;
 pub use linear::{LinearClassifier, LinearModel};
 pub use matrix::Matrix;
