@@ -2,7 +2,7 @@
 import { Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createConnectTransport, createGrpcWebTransport } from '@connectrpc/connect-web';
 import { describe, expect, test } from 'vitest';
-import { InferenceService, ModelService } from '../../../functions/pool-client/gen/services_pb.ts';
+import { InferenceService, ModelService } from '../../../functions/pool-client/gen/services_pb.js';
 import { chatModel, embedder, helloWorld, poolUrl } from './pool.ts';
 
 const transports = {
