@@ -23,4 +23,4 @@ pub mod tokenizer;
 mod toy;
 
 pub use decoder::{Decoder, DecoderShape, StepSequence};
-pub use service::{Language, LanguageModel, ServiceOptions};
+pub use service::{Language, LanguageModel, ServiceOptions, open};

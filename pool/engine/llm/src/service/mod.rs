@@ -15,6 +15,7 @@
 mod choice;
 mod generation;
 mod language;
+mod open;
 mod pace;
 mod request;
 mod rounds;
@@ -22,6 +23,7 @@ mod rounds;
 mod tests;
 
 pub use language::Language;
+pub use open::open;
 
 use crate::blocks::PrefixHasher;
 use crate::decoder::{Decoder, DecoderShape};
