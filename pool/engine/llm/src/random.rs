@@ -25,19 +25,19 @@ impl Random {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.position += 1;
         mix(self.key.wrapping_add(self.position.wrapping_mul(STEP)))
     }
 
     /// The next number in [0, 1), in steps of 2⁻⁵³.
     pub fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 * (1.0 / (1_u64 << 53) as f64)
+        (self.number() >> 11) as f64 * (1.0 / (1_u64 << 53) as f64)
     }
 
     /// The next number below `bound`, which is over 0. Uneven by less than `bound` / 2⁶⁴.
     pub fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
+        ((u128::from(self.number()) * u128::from(bound)) >> 64) as u64
     }
 }
 
@@ -49,7 +49,7 @@ mod tests {
     fn a_seed_and_a_stream_give_the_same_numbers_and_others_do_not() {
         let numbers = |seed, stream| -> Vec<u64> {
             let mut random = Random::new(seed, stream);
-            (0..8).map(|_| random.next()).collect()
+            (0..8).map(|_| random.number()).collect()
         };
         assert_eq!(numbers(1, 2), numbers(1, 2));
         assert_ne!(numbers(1, 2), numbers(2, 1));
