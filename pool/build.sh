@@ -3,7 +3,7 @@
 #
 #   pool/build.sh [engine] [server]     these parts; none named: both
 #
-# CARGO_TARGET_DIR is respected. ENGINE_FEATURES names the kinds of models to compile in, such as "candle,onnx" ("none":
+# CARGO_TARGET_DIR is respected. ENGINE_FEATURES names the kinds of models to compile in, such as "native,onnx" ("none":
 # none at all); unset: all.
 set -euo pipefail
 cd "$(dirname "$0")"

@@ -27,11 +27,12 @@ interface Outcome extends Counts {
 
 function help(): void {
   console.log('make test ARGS="--only stage,stage"\n');
-  for (const { name, title } of stages) console.log(`  ${name.padEnd(22)} ${title}`);
+  for (const { name, title, onRequest } of stages)
+    console.log(`  ${name.padEnd(22)} ${title}${onRequest === true ? ' (only by its name)' : ''}`);
 }
 
 function chosen(only: string | undefined): readonly Stage[] {
-  if (only === undefined) return stages;
+  if (only === undefined) return stages.filter(({ onRequest }) => onRequest !== true);
   const names = only.split(',').map((name) => name.trim());
   const unknown = names.filter((name) => !stages.some((stage) => stage.name === name));
   if (unknown.length > 0) throw new Error(`There is no stage ${unknown.join(', ')}; see --help.`);

@@ -85,7 +85,9 @@ impl Flags {
     fn transport(self) -> Result<Transport, String> {
         let tls = match (self.certificate, self.key) {
             (None, None) if self.client_ca.is_none() => None,
-            (Some(certificate), Some(key)) => Some(crate::grpc::TlsFiles { certificate, key, client_ca: self.client_ca }),
+            (Some(certificate), Some(key)) => {
+                Some(crate::grpc::TlsFiles { certificate, key, client_ca: self.client_ca })
+            }
             _ => return Err("--tls-cert and --tls-key belong together, and --tls-client-ca needs both.".to_owned()),
         };
         match (self.shared_memory, self.listen) {

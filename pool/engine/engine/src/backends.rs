@@ -7,6 +7,14 @@ use std::sync::Arc;
 pub fn compiled_in() -> Vec<Arc<dyn Backend>> {
     vec![
         Arc::new(crate::identity::Identity),
+        #[cfg(feature = "native")]
+        backend_native::backend(),
+        #[cfg(feature = "onnx")]
+        backend_onnx::backend(),
+        #[cfg(feature = "burn")]
+        backend_burn::backend(),
+        #[cfg(feature = "linfa")]
+        backend_linfa::backend(),
         #[cfg(feature = "smartcore")]
         backend_smartcore::backend(),
     ]

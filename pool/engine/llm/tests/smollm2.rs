@@ -2,9 +2,7 @@
 //! another place) these tests say so and pass: there is nothing to test.
 
 use contract::engine::EngineStats;
-use contract::v1::{
-    FinishReason, GenerateRequest, GenerateResponse, Message, Sampling, TokenizeRequest, Usage,
-};
+use contract::v1::{FinishReason, GenerateRequest, GenerateResponse, Message, Sampling, TokenizeRequest, Usage};
 use engine_core::{CallContext, EngineError, GenerateSink, Model, Reason};
 use llm::ServiceOptions;
 use llm::cpu::CpuOptions;
@@ -227,7 +225,8 @@ fn an_overloaded_node_answers_at_once() {
         return;
     };
     let calls: Vec<CallContext> = (0..5).map(|_| CallContext::default()).collect();
-    let long = |number: usize| GenerateRequest { ignore_eos: true, ..chat(&["Hello", "Hi", &"word ".repeat(number)], 900) };
+    let long =
+        |number: usize| GenerateRequest { ignore_eos: true, ..chat(&["Hello", "Hi", &"word ".repeat(number)], 900) };
     let mut running = Vec::new();
     for (number, call) in calls.iter().enumerate() {
         running.push(begin(&*model, call, long(number + 1)).expect("begun"));

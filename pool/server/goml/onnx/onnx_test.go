@@ -11,9 +11,9 @@ import (
 	"testing"
 
 	"treeline.dev/pool/engine"
-	"treeline.dev/pool/goml"
 	enginev1 "treeline.dev/pool/gen/treeline/engine/v1"
 	v1 "treeline.dev/pool/gen/treeline/v1"
+	"treeline.dev/pool/goml"
 )
 
 // library finds ONNX Runtime: by the variable, or where `npm run models -- --pool` puts it.

@@ -58,8 +58,8 @@ pub fn serve(config: EngineConfig, settings: Settings) -> Result<(), String> {
 }
 
 async fn run(engine: Arc<Engine>, settings: Settings) -> Result<(), String> {
-    let incoming =
-        TcpIncoming::bind(settings.address).map_err(|error| format!("Cannot listen on {}: {error}.", settings.address))?;
+    let incoming = TcpIncoming::bind(settings.address)
+        .map_err(|error| format!("Cannot listen on {}: {error}.", settings.address))?;
     let incoming = incoming.with_nodelay(Some(true));
     let address = incoming.local_addr().map_err(|error| format!("The socket has no address: {error}."))?;
     let service = generated::engine_service_server::EngineServiceServer::new(service::Service::new(engine.clone()))
@@ -84,7 +84,8 @@ async fn run(engine: Arc<Engine>, settings: Settings) -> Result<(), String> {
 
 async fn ended(engine: Arc<Engine>) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }

@@ -51,20 +51,14 @@ impl Memory {
             .ok_or_else(|| "The queues do not fit the control memory.".to_owned())
     }
 
-    fn with_queues(
-        control: Arc<Region>,
-        requests: Arc<Region>,
-        replies: Arc<Region>,
-        wake: OwnedFd,
-    ) -> Option<Self> {
+    fn with_queues(control: Arc<Region>, requests: Arc<Region>, replies: Arc<Region>, wake: OwnedFd) -> Option<Self> {
         let [calls, answers, releases] = [control::CALL_SLOTS, control::REPLY_SLOTS, control::RELEASE_SLOTS]
             .map(|word| control.read_u32(word).filter(|slots| *slots <= layout::SLOTS_MAX));
         let (calls, answers, releases) = (calls?, answers?, releases?);
         let reply_slots = control::QUEUES + calls as usize * size_of::<CallSlot>();
         let release_slots = reply_slots + answers as usize * size_of::<ReplySlot>();
         let memory = control.clone();
-        let call_queue =
-            Queue::new(memory.clone(), control::CALLS_TAIL, control::CALLS_HEAD, control::QUEUES, calls)?;
+        let call_queue = Queue::new(memory.clone(), control::CALLS_TAIL, control::CALLS_HEAD, control::QUEUES, calls)?;
         let reply_queue =
             Queue::new(memory.clone(), control::REPLIES_TAIL, control::REPLIES_HEAD, reply_slots, answers)?;
         let release_queue =

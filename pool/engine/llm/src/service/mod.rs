@@ -63,7 +63,7 @@ pub struct ServiceOptions {
 impl Default for ServiceOptions {
     fn default() -> Self {
         Self {
-            backend: "candle",
+            backend: "native",
             running_max: 32,
             waiting_max: 256,
             waiting_tokens_max: 1 << 18,
