@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -109,7 +110,7 @@ func (help *help) define(into *settings) {
 
 	help.begin("Models")
 	help.text(&into.engine, "engine", engineDefault, "how the Rust engine is reached: `"+strings.Join(engineKinds(), ", ")+"`")
-	help.text(&into.engineProgram, "engine-program", "treeline-engine", "the worker's `program`, with --engine shm")
+	help.text(&into.engineProgram, "engine-program", engineProgramBeside(), "the worker's `program`, with --engine shm")
 	help.number(&into.workers, "workers", 1, "`count` of worker processes, with --engine shm")
 	help.text(&into.engineAddress, "engine-address", "", "`address` of the engine, host:port or a base URL, with --engine grpc")
 	help.duration(&into.engineTimeout, "engine-timeout", 30*time.Second, "how long the engine may take to answer at the start")
@@ -294,4 +295,18 @@ func (pairs *pairs) Set(text string) error {
 func fromEnvironment(name string) (string, bool) {
 	value := os.Getenv(name)
 	return value, value != ""
+}
+
+// engineProgramBeside is the worker's program in the folder of this one, where a build puts both; else the one on the path.
+func engineProgramBeside() string {
+	const name = "treeline-engine"
+	own, err := os.Executable()
+	if err != nil {
+		return name
+	}
+	beside := filepath.Join(filepath.Dir(own), name)
+	if _, err := os.Stat(beside); err != nil {
+		return name
+	}
+	return beside
 }
