@@ -34,7 +34,7 @@ async function isReady(url: string): Promise<boolean> {
 export async function startServer(parameters: readonly string[]): Promise<Server> {
   if (!existsSync(program)) throw new Error('The pool is not built yet: make pool ARGS=--build-only');
   const url = `http://${loopback}:${await freePort()}`;
-  const child = spawn(program, ['--listen', new URL(url).host, ...parameters], {
+  const child = spawn(program, ['--listen', new URL(url).host, '--models', 'pool/models', ...parameters], {
     cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
