@@ -1,8 +1,7 @@
 /** Processor time and memory of a process with all that it started. Linux only: elsewhere the figures are 0. */
 import { readdirSync, readFileSync } from 'node:fs';
+import { processorMs } from '../inference/process.ts';
 
-/** Linux counts processor time in hundredths of a second on every platform that Node runs on. */
-const tickMs = 10;
 const kibibyte = 1024;
 
 /** What a family of processes uses. */
@@ -52,8 +51,7 @@ export function usage(pid: number): Usage {
   let residentBytes = 0;
   const pids = family(pid);
   for (const one of pids) {
-    const fields = statFields(one);
-    cpuMs += (Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) * tickMs;
+    cpuMs += processorMs(one) ?? 0;
     residentBytes += Number(/VmRSS:\s+(\d+) kB/.exec(read(`/proc/${one}/status`))?.[1] ?? 0) * kibibyte;
   }
   return { cpuMs, residentBytes, processes: pids.length };
