@@ -271,11 +271,11 @@ func (chunks *chatStream) send(choices []chatDelta) error {
 	return chunks.stream.event(chunk)
 }
 
-// finish sends the usage where the client asked for it.
+// finish sends the usage where the client asked for it and the engine told it.
 func (chunks *chatStream) finish() error {
-	if !chunks.withUsage {
+	usage := total([]*v1.Usage{chunks.used})
+	if !chunks.withUsage || usage == nil {
 		return nil
 	}
-	usage := total([]*v1.Usage{chunks.used})
 	return chunks.stream.event(chatChunk{head: chunks.head, Choices: []chatDelta{}, Usage: usage})
 }

@@ -183,8 +183,8 @@ func (openai *Door) streamCompletions(
 		})
 	}
 	err := group.Wait()
-	if err == nil && chunks.withUsage {
-		err = chunks.stream.event(completion{head: begin, Choices: []textChoice{}, Usage: total(chunks.used)})
+	if used := total(chunks.used); err == nil && chunks.withUsage && used != nil {
+		err = chunks.stream.event(completion{head: begin, Choices: []textChoice{}, Usage: used})
 	}
 	return chunks.stream.end(err)
 }

@@ -21,10 +21,13 @@ type promptDetails struct {
 	CachedTokens uint32 `json:"cached_tokens"`
 }
 
-// total adds up the usage of several prompts.
+// total adds up the usage of several prompts; nil where an engine told none of one, since a zero would be a count.
 func total(parts []*v1.Usage) *usage {
 	sum := &usage{PromptTokensDetails: &promptDetails{}}
 	for _, part := range parts {
+		if part == nil {
+			return nil
+		}
 		sum.PromptTokens += part.GetPromptTokens()
 		sum.CompletionTokens += part.GetCompletionTokens()
 		sum.PromptTokensDetails.CachedTokens += part.GetCachedTokens()

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"treeline.dev/pool/engine"
@@ -32,6 +33,8 @@ type client struct {
 	key         string
 	headTimeout time.Duration
 	http        *http.Client
+	// streams is how many generations the engine streams to this node at the moment.
+	streams atomic.Int32
 }
 
 func newClient(configuration Configuration, key string, transport http.RoundTripper) *client {
@@ -185,28 +188,37 @@ func readBounded(body io.Reader, most int64) ([]byte, error) {
 
 // probe GETs (or POSTs, with a body) an address within a short time; nil where it is not answered with 200.
 func (client *client) probe(ctx context.Context, method, address string, body []byte) []byte {
+	status, data := client.ask(ctx, method, address, body)
+	if status != http.StatusOK {
+		return nil
+	}
+	return data
+}
+
+// ask is probe that tells the status too, 0 where there was no answer.
+func (client *client) ask(ctx context.Context, method, address string, body []byte) (status int, data []byte) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
 	if err != nil {
-		return nil
+		return 0, nil
 	}
 	if client.key != "" {
 		request.Header.Set("Authorization", "Bearer "+client.key)
 	}
 	response, err := client.http.Do(request)
 	if err != nil {
-		return nil
+		return 0, nil
 	}
 	defer response.Body.Close()
-	data, err := readBounded(response.Body, probeBytesMax)
-	if err != nil || response.StatusCode != http.StatusOK {
-		return nil
+	data, err = readBounded(response.Body, probeBytesMax)
+	if err != nil {
+		return 0, nil
 	}
 	if data == nil {
 		data = []byte{}
 	}
-	return data
+	return response.StatusCode, data
 }
 
 // probeJSON GETs JSON into answer and tells whether that went well.

@@ -43,7 +43,7 @@ func openAIModels(ctx context.Context, client *client, capabilities ...string) [
 type vllm struct{}
 
 // read asks /health, /v1/models and /metrics of vLLM's OpenAI server.
-func (vllm) read(ctx context.Context, client *client, metricsURL string) *state {
+func (vllm) read(ctx context.Context, client *client, metricsURL string, _ *state) *state {
 	if client.probe(ctx, http.MethodGet, client.baseURL+"/health", nil) == nil {
 		return nil
 	}
@@ -62,7 +62,7 @@ func (vllm) read(ctx context.Context, client *client, metricsURL string) *state 
 type tei struct{}
 
 // read asks /health, /info and /metrics of Text Embeddings Inference, which has one model.
-func (tei) read(ctx context.Context, client *client, metricsURL string) *state {
+func (tei) read(ctx context.Context, client *client, metricsURL string, _ *state) *state {
 	if client.probe(ctx, http.MethodGet, client.baseURL+"/health", nil) == nil {
 		return nil
 	}
@@ -90,7 +90,7 @@ func (tei) read(ctx context.Context, client *client, metricsURL string) *state {
 type ollama struct{}
 
 // read asks /api/version, /api/tags (what there is) and /api/ps (what is in memory) of Ollama.
-func (ollama) read(ctx context.Context, client *client, _ string) *state {
+func (ollama) read(ctx context.Context, client *client, _ string, _ *state) *state {
 	if client.probe(ctx, http.MethodGet, client.baseURL+"/api/version", nil) == nil {
 		return nil
 	}
@@ -123,13 +123,17 @@ func (ollama) read(ctx context.Context, client *client, _ string) *state {
 
 type llamaCPP struct{}
 
-// read asks /health, /v1/models and /metrics (served with --metrics) of llama.cpp's server.
-func (llamaCPP) read(ctx context.Context, client *client, metricsURL string) *state {
-	if client.probe(ctx, http.MethodGet, client.baseURL+"/health", nil) == nil {
+// read asks /health, /v1/models and /metrics (served with --metrics) of llama.cpp's server. Its twin for Python has no
+// /health, and a list of models interrupts what it streams: while it streams to this node, what it has is known.
+func (llamaCPP) read(ctx context.Context, client *client, metricsURL string, known *state) *state {
+	status, _ := client.ask(ctx, http.MethodGet, client.baseURL+"/health", nil)
+	if status != http.StatusOK && status != http.StatusNotFound {
 		return nil
 	}
-	listed := openAIModels(ctx, client, "generate", "embed", "rerank")
-	if listed == nil {
+	var listed []*v1.Model
+	if client.streams.Load() > 0 && known != nil && known.healthy {
+		listed = known.models
+	} else if listed = openAIModels(ctx, client, "generate", "embed", "rerank"); listed == nil {
 		return nil
 	}
 	read := &state{models: listed}
@@ -143,7 +147,7 @@ func (llamaCPP) read(ctx context.Context, client *client, metricsURL string) *st
 type triton struct{}
 
 // read asks /v2/health/ready, the repository's index, each ready model's metadata, and the metrics of Triton.
-func (triton) read(ctx context.Context, client *client, metricsURL string) *state {
+func (triton) read(ctx context.Context, client *client, metricsURL string, _ *state) *state {
 	if client.probe(ctx, http.MethodGet, client.baseURL+"/v2/health/ready", nil) == nil {
 		return nil
 	}

@@ -72,13 +72,17 @@ func generate(ctx context.Context, client *client, request *v1.GenerateRequest, 
 	silence := time.AfterFunc(silenceMax, func() { _ = response.Body.Close() })
 	defer silence.Stop()
 
-	passed := &passage{send: send, model: request.Model, usage: &v1.Usage{}}
+	client.streams.Add(1)
+	defer client.streams.Add(-1)
+
+	passed := &passage{send: send, model: request.Model, open: map[uint32]bool{}}
 	err = events(response.Body, func(data []byte) error {
 		silence.Reset(silenceMax)
 		return passed.chunk(data)
 	})
 	switch {
-	case errors.Is(err, errStreamEnded):
+	case errors.Is(err, errStreamEnded) && len(passed.open) == 0:
+		// Without usage where the engine told none: a zero would be a count.
 		return send(&v1.GenerateResponse{Usage: passed.usage})
 	case passed.err != nil:
 		return passed.err
@@ -119,6 +123,10 @@ type passage struct {
 	send  func(*v1.GenerateResponse) error
 	model string
 	begun bool
+	// open holds the choices that have begun and have told no reason for their end. [DONE] while there are some is no end:
+	// llama.cpp's server for Python sends it when another call interrupts one.
+	open map[uint32]bool
+	// usage is nil as long as the engine has told none.
 	usage *v1.Usage
 	// err is a failure that is ours to tell, not the stream's.
 	err error
@@ -134,14 +142,18 @@ func (passage *passage) chunk(data []byte) error {
 		return passage.err
 	}
 	if chunk.Usage != nil {
-		passage.usage.PromptTokens = chunk.Usage.PromptTokens
-		passage.usage.CompletionTokens = chunk.Usage.CompletionTokens
-		passage.usage.CachedTokens = chunk.Usage.Details.CachedTokens
+		passage.usage = &v1.Usage{
+			PromptTokens: chunk.Usage.PromptTokens, CompletionTokens: chunk.Usage.CompletionTokens,
+			CachedTokens: chunk.Usage.Details.CachedTokens,
+		}
 	}
 	for _, choice := range chunk.Choices {
 		message := &v1.GenerateResponse{Index: choice.Index, Text: choice.Delta.Content + choice.Text}
 		if choice.FinishReason != nil {
 			message.FinishReason = finishReason(*choice.FinishReason)
+			delete(passage.open, choice.Index)
+		} else {
+			passage.open[choice.Index] = true
 		}
 		if choice.Logprobs != nil {
 			message.Logprobs = logprobs(choice.Logprobs)

@@ -23,12 +23,15 @@ type state struct {
 	models []*v1.Model
 	load   v1.NodeLoad
 	readAt time.Time
+	// healthy tells that the engine answered; otherwise the models are those it had before.
+	healthy bool
 }
 
 // engineKind is how an engine of a kind is asked.
 type engineKind interface {
-	// read asks for health, models and load; nil where the engine is not there or not healthy.
-	read(ctx context.Context, client *client, metricsURL string) *state
+	// read asks for health, models and load; nil where the engine is not there or not healthy. known is what it said
+	// before, nil where it has not been asked.
+	read(ctx context.Context, client *client, metricsURL string, known *state) *state
 }
 
 var engines = map[Kind]engineKind{
@@ -79,7 +82,7 @@ func (provider *Provider) state(ctx context.Context) *state {
 	if provider.known != nil && provider.now().Sub(provider.known.readAt) < stateAge {
 		return provider.known
 	}
-	read := provider.kind.read(ctx, provider.client, provider.metricsURL())
+	read := provider.kind.read(ctx, provider.client, provider.metricsURL(), provider.known)
 	if read == nil {
 		read = &state{}
 		if provider.known != nil {
@@ -88,7 +91,7 @@ func (provider *Provider) state(ctx context.Context) *state {
 			}
 		}
 	} else {
-		read.models = provider.offered(read.models)
+		read.models, read.healthy = provider.offered(read.models), true
 	}
 	read.readAt = provider.now()
 	provider.known = read
@@ -111,7 +114,10 @@ func (provider *Provider) offered(all []*v1.Model) []*v1.Model {
 		if wanted := provider.configuration.Models; len(wanted) > 0 && !slices.Contains(wanted, model.Name) {
 			continue
 		}
-		model.Provider, model.Backend = provider.Name(), string(provider.configuration.Kind)
+		// A model that was taken over from before may be in a caller's hands.
+		if model.Provider == "" {
+			model.Provider, model.Backend = provider.Name(), string(provider.configuration.Kind)
+		}
 		offered = append(offered, model)
 	}
 	return offered

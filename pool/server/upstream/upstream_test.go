@@ -180,6 +180,15 @@ func TestAStreamThatBreaksOffOrFailsIsAnError(test *testing.T) {
 		"breaks off": {`{"choices": [{"index": 0, "delta": {"content": "a"}}]}`},
 		"fails":      {`{"error": {"message": "out of memory at 0x7f"}}`},
 		"no JSON":    {`{{{`},
+		// As llama.cpp's server for Python does where another call interrupts the stream.
+		"is interrupted": {
+			`{"choices": [{"index": 0, "delta": {"role": "assistant"}, "finish_reason": null}]}`,
+			`{"choices": [{"index": 0, "delta": {"content": "é"}, "finish_reason": null}]}`, `[DONE]`,
+		},
+		"is interrupted in one of two choices": {
+			`{"choices": [{"index": 0, "delta": {"content": "a"}}, {"index": 1, "delta": {"content": "b"}}]}`,
+			`{"choices": [{"index": 1, "delta": {}, "finish_reason": "stop"}]}`, `[DONE]`,
+		},
 	} {
 		var asked map[string]any
 		var authorization string
@@ -188,6 +197,52 @@ func TestAStreamThatBreaksOffOrFailsIsAnError(test *testing.T) {
 		if statusOf(err) != enginev1.Status_STATUS_UNAVAILABLE || strings.Contains(err.Error(), "0x7f") {
 			test.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+func TestAnEngineThatTellsNoUsageHasNone(test *testing.T) {
+	var asked map[string]any
+	var authorization string
+	provider := serve(test, LlamaCPP, map[string]http.HandlerFunc{"POST /v1/chat/completions": chat(&asked, &authorization,
+		`{"choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": "stop"}]}`, `[DONE]`)})
+	var last *v1.GenerateResponse
+	err := provider.Generate(test.Context(), &v1.GenerateRequest{Model: "m"}, func(response *v1.GenerateResponse) error {
+		last = response
+		return nil
+	})
+	if err != nil || last.Usage != nil {
+		test.Errorf("%v, %v", last, err)
+	}
+}
+
+func TestModelsAreNotListedWhileLlamaCPPStreams(test *testing.T) {
+	lists := 0
+	provider := serve(test, LlamaCPP, map[string]http.HandlerFunc{
+		// Without /health, as the server for Python is.
+		"/v1/models": func(writer http.ResponseWriter, _ *http.Request) {
+			lists++
+			_, _ = io.WriteString(writer, `{"data": [{"id": "gguf"}]}`)
+		},
+		"POST /v1/chat/completions": text("data: {\"choices\": [{\"delta\": {\"content\": \"a\"}, \"finish_reason\": \"stop\"}]}\n\ndata: [DONE]\n\n"),
+	})
+	now := time.Unix(0, 0)
+	provider.now = func() time.Time { return now }
+	list := func() {
+		now = now.Add(stateAge)
+		if listed, _ := provider.Models(test.Context()); len(listed) != 1 || listed[0].State != v1.ModelState_MODEL_STATE_READY {
+			test.Errorf("listed %v", listed)
+		}
+	}
+	list()
+	err := provider.Generate(test.Context(), &v1.GenerateRequest{Model: "gguf"}, func(*v1.GenerateResponse) error {
+		list()
+		return nil
+	})
+	if err != nil || lists != 1 {
+		test.Errorf("%d lists during the stream, %v", lists, err)
+	}
+	if list(); lists != 2 {
+		test.Errorf("%d lists after the stream", lists)
 	}
 }
 
