@@ -335,6 +335,15 @@ func (catalogue *Catalogue) NodeLoad(ctx context.Context) (*v1.NodeLoad, error) 
 	return total, nil
 }
 
+// Enter lets a call in that goes past the catalogue, straight to an engine of this node; it counts as any other, and must
+// leave when it has ended. A draining or full node refuses it.
+func (catalogue *Catalogue) Enter() (leave func(), err error) {
+	if err := catalogue.gate.enter(); err != nil {
+		return nil, err
+	}
+	return catalogue.gate.leave, nil
+}
+
 // Running is how many calls run now.
 func (catalogue *Catalogue) Running() int {
 	running, _ := catalogue.gate.state()

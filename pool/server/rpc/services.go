@@ -14,6 +14,7 @@ import (
 
 	"treeline.dev/pool/door"
 	"treeline.dev/pool/gen/inference/inferenceconnect"
+	"treeline.dev/pool/gen/treeline/engine/v1/enginev1connect"
 	"treeline.dev/pool/gen/treeline/v1/treelinev1connect"
 	"treeline.dev/pool/models"
 )
@@ -25,6 +26,8 @@ type Services struct {
 	Jobs          treelinev1connect.JobServiceHandler
 	Ipc           treelinev1connect.IpcServiceHandler
 	OpenInference inferenceconnect.GRPCInferenceServiceHandler
+	// Engine lets other nodes use the engine of this one.
+	Engine enginev1connect.EngineServiceHandler
 	// Ready tells whether the node takes calls: its health.
 	Ready func() bool
 	// Interceptors run around each call, the first one outermost.
@@ -45,6 +48,7 @@ func (services *Services) Mount(mux *http.ServeMux) {
 	names := []string{
 		treelinev1connect.InferenceServiceName, treelinev1connect.ModelServiceName, treelinev1connect.NodeServiceName,
 		treelinev1connect.JobServiceName, treelinev1connect.IpcServiceName, inferenceconnect.GRPCInferenceServiceName,
+		enginev1connect.EngineServiceName,
 	}
 	mount(treelinev1connect.NewInferenceServiceHandler(&inferenceService{services.Models}, options...))
 	mount(treelinev1connect.NewModelServiceHandler(&modelService{services.Models}, options...))
@@ -54,6 +58,8 @@ func (services *Services) Mount(mux *http.ServeMux) {
 		services.Jobs, treelinev1connect.UnimplementedJobServiceHandler{}), options...))
 	mount(treelinev1connect.NewIpcServiceHandler(orUnimplemented[treelinev1connect.IpcServiceHandler](
 		services.Ipc, treelinev1connect.UnimplementedIpcServiceHandler{}), options...))
+	mount(enginev1connect.NewEngineServiceHandler(orUnimplemented[enginev1connect.EngineServiceHandler](
+		services.Engine, enginev1connect.UnimplementedEngineServiceHandler{}), options...))
 	mount(inferenceconnect.NewGRPCInferenceServiceHandler(services.OpenInference, options...))
 	mount(grpchealth.NewHandler(health{names, services.Ready}, options...))
 	reflector := grpcreflect.NewStaticReflector(append(names, grpchealth.HealthV1ServiceName)...)

@@ -133,7 +133,8 @@ func TestReflectionListsTheServicesAndTheirFiles(t *testing.T) {
 	}
 	for _, want := range []string{
 		"treeline.v1.InferenceService", "treeline.v1.ModelService", "treeline.v1.NodeService", "treeline.v1.JobService",
-		"treeline.v1.IpcService", "inference.GRPCInferenceService", "grpc.health.v1.Health",
+		"treeline.v1.IpcService", "inference.GRPCInferenceService", "treeline.engine.v1.EngineService",
+		"grpc.health.v1.Health",
 	} {
 		isListed := false
 		for _, name := range names {

@@ -112,7 +112,8 @@ func (help *help) define(into *settings) {
 	help.text(&into.engine, "engine", engineDefault, "how the Rust engine is reached: `"+strings.Join(engineKinds(), ", ")+"`")
 	help.text(&into.engineProgram, "engine-program", engineProgramBeside(), "the worker's `program`, with --engine shm")
 	help.number(&into.workers, "workers", 1, "`count` of worker processes, with --engine shm")
-	help.text(&into.engineAddress, "engine-address", "", "`address` of the engine, host:port or a base URL, with --engine grpc")
+	help.text(&into.engineAddress, "engine-address", "", "`address` of the engine, with --engine grpc: host:port, called by TLS where "+
+		"--tls-certificate is given, or a URL. Another treeline-pool, or treeline-engine --listen")
 	help.duration(&into.engineTimeout, "engine-timeout", 30*time.Second, "how long the engine may take to answer at the start")
 	help.text(&into.models, "models", "models", "`folder` of the Rust engine's model repository")
 	help.text(&into.goModels, "go-models", "", "`folder` of the Go models' repository; empty: no Go models")
@@ -240,6 +241,11 @@ func (settings *settings) check() error {
 	} {
 		if bad.is {
 			return errors.New(bad.reason)
+		}
+	}
+	if settings.engine == "grpc" {
+		if _, err := engineURL(settings.engineAddress, settings.tlsKey != ""); err != nil {
+			return err
 		}
 	}
 	for _, kind := range engineKinds() {

@@ -26,9 +26,8 @@ type parts struct {
 	telemetry *telemetry.Telemetry
 	nodes     *discovery.Service
 	// jobs is nil where there is no queue.
-	jobs treelinev1connect.JobServiceHandler
-	// ipc is nil where there is no engine of ours.
-	ipc       ipcHandler
+	jobs      treelinev1connect.JobServiceHandler
+	rust      rustEngine
 	readiness *readiness
 	startedAt time.Time
 	bounds    door.Bounds
@@ -63,9 +62,12 @@ func newHandler(parts parts) http.Handler {
 		Ready: parts.readiness.ready, Interceptors: []connect.Interceptor{parts.telemetry.Interceptor()},
 		Bounds: parts.bounds, Log: parts.log,
 	}
-	if parts.ipc != nil {
-		services.Ipc = parts.ipc
-		mux.Handle("POST /api/v1/ipc/call", parts.ipc)
+	if parts.rust.ipc != nil {
+		services.Ipc = parts.rust.ipc
+		mux.Handle("POST /api/v1/ipc/call", parts.rust.ipc)
+	}
+	if parts.rust.service != nil {
+		services.Engine = parts.rust.service
 	}
 	services.Mount(mux)
 	mux.HandleFunc("GET /v1/nodes", parts.nodes.HandleNodes)

@@ -28,6 +28,13 @@ func TestMain(main *testing.M) {
 	os.Exit(main.Run())
 }
 
+// programCommand is the program with these arguments.
+func programCommand(arguments ...string) *exec.Cmd {
+	command := exec.Command(os.Args[0], arguments...)
+	command.Env = append(os.Environ(), asProgram+"=1")
+	return command
+}
+
 // process is a running program.
 type process struct {
 	command *exec.Cmd
@@ -41,10 +48,9 @@ type process struct {
 func startProcess(t *testing.T, arguments ...string) *process {
 	t.Helper()
 	started := &process{
-		command: exec.Command(os.Args[0], append([]string{"--listen", "127.0.0.1:0", "--engine", "none"}, arguments...)...),
+		command: programCommand(append([]string{"--listen", "127.0.0.1:0", "--engine", "none"}, arguments...)...),
 		ended:   make(chan error, 1),
 	}
-	started.command.Env = append(os.Environ(), asProgram+"=1")
 	output, err := started.command.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -253,11 +259,9 @@ func TestAProgramThatCannotStartSaysWhyAndFails(t *testing.T) {
 		{[]string{"--engine", "warp"}, exitUsage, "--engine must be one of"},
 		{[]string{"--log-level", "loud", "--engine", "none"}, exitUsage, "--log-level"},
 	} {
-		command := exec.Command(os.Args[0], test.arguments...)
-		command.Env = append(os.Environ(), asProgram+"=1")
-		output, _ := command.CombinedOutput()
-		if command.ProcessState.ExitCode() != test.status || !strings.Contains(string(output), test.says) {
-			t.Errorf("%v: %d %s", test.arguments, command.ProcessState.ExitCode(), output)
+		says, status := runProgram(t, test.arguments...)
+		if status != test.status || !strings.Contains(says, test.says) {
+			t.Errorf("%v: %d %s", test.arguments, status, says)
 		}
 	}
 }

@@ -5,26 +5,43 @@ import (
 
 	"treeline.dev/pool/door"
 	"treeline.dev/pool/engine"
+	"treeline.dev/pool/engine/grpc"
 	"treeline.dev/pool/ipc"
 	"treeline.dev/pool/models"
 	"treeline.dev/pool/rust"
 	"treeline.dev/pool/telemetry"
 )
 
-// beginEngine opens the Rust engine: a provider of models, and the door that measures the way to it. Both are nil where
-// the node has none.
-func (pool *running) beginEngine(ctx context.Context) (models.Provider, ipcHandler, error) {
+// rustEngine is what the node has of the Rust engine; all is nil where it has none.
+type rustEngine struct {
+	// provider of models.
+	provider models.Provider
+	// ipc is the door that measures the way to the engine.
+	ipc ipcHandler
+	// service lets other nodes use it.
+	service *grpc.Service
+}
+
+// beginEngine opens the Rust engine.
+func (pool *running) beginEngine(ctx context.Context) (rustEngine, error) {
 	opened, err := openEngine(ctx, surroundings{
 		settings: pool.settings, files: pool.files, telemetry: pool.telemetry, log: pool.log,
 	})
 	if opened == nil || err != nil {
-		return nil, nil, err
+		return rustEngine{}, err
 	}
 	pool.ending.add("engine", opened.Close)
 	measured := measuredEngine{opened, pool.telemetry}
 	statistics := rust.NewStatistics(opened)
 	pool.background.Go(func() { pool.telemetry.WatchEngine(ctx, rust.Name, statistics.Take) })
-	return rust.New(rust.Name, measured, statistics), ipc.New(measured, statistics, pool.bounds()), nil
+	return rustEngine{
+		provider: rust.New(rust.Name, measured, statistics),
+		ipc:      ipc.New(measured, statistics, pool.bounds()),
+		service: &grpc.Service{
+			Engine: measured, Statistics: statistics.Peek,
+			Enter: func() (func(), error) { return pool.catalogue.Enter() },
+		},
+	}, nil
 }
 
 // bounds are what a request may be.

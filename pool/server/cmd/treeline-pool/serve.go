@@ -130,7 +130,7 @@ func (pool *running) begin(ctx context.Context) error {
 	if err := pool.beginTelemetry(ctx); err != nil {
 		return err
 	}
-	ipc, err := pool.beginModels(ctx)
+	rust, err := pool.beginModels(ctx)
 	if err != nil {
 		return err
 	}
@@ -140,7 +140,7 @@ func (pool *running) begin(ctx context.Context) error {
 	if err := pool.beginQueue(ctx); err != nil {
 		return err
 	}
-	pool.listen(ctx, listener, ipc)
+	pool.listen(ctx, listener, rust)
 	return nil
 }
 
@@ -180,26 +180,25 @@ func (pool *running) beginTelemetry(ctx context.Context) (err error) {
 }
 
 // beginModels opens the engine and the other providers, and puts the catalogue in front of them.
-func (pool *running) beginModels(ctx context.Context) (ipc ipcHandler, err error) {
-	rust, ipc, err := pool.beginEngine(ctx)
-	if err != nil {
-		return nil, err
+func (pool *running) beginModels(ctx context.Context) (rust rustEngine, err error) {
+	if rust, err = pool.beginEngine(ctx); err != nil {
+		return rust, err
 	}
 	var providers []models.Provider
-	if rust != nil {
-		providers = append(providers, rust)
+	if rust.provider != nil {
+		providers = append(providers, rust.provider)
 	}
 	if folder := pool.settings.goModels; folder != "" {
 		provider, err := goProvider(folder)
 		if err != nil {
-			return nil, err
+			return rust, err
 		}
 		pool.ending.add("Go models", func(context.Context) error { return provider.Close() })
 		providers = append(providers, provider)
 	}
 	others, err := upstreamProviders(pool.settings.config)
 	if err != nil {
-		return nil, err
+		return rust, err
 	}
 	aliases := map[string]string{"test": "all-minilm-l6-v2"}
 	for name, model := range pool.settings.aliases {
@@ -210,12 +209,12 @@ func (pool *running) beginModels(ctx context.Context) (ipc ipcHandler, err error
 		Telemetry: pool.telemetry, Log: pool.log,
 	})
 	if err != nil {
-		return nil, err
+		return rust, err
 	}
 	pool.readiness = &readiness{catalogue: pool.catalogue}
 	pool.node.catalogue = pool.catalogue
 	pool.background.Go(func() { pool.catalogue.Watch(ctx) })
-	return ipc, nil
+	return rust, nil
 }
 
 // beginDirectory enters the node in etcd or Consul, or in a directory of its own.
@@ -281,9 +280,9 @@ func (pool *running) leaveQueue(ctx context.Context) error {
 }
 
 // listen answers on the port from now on.
-func (pool *running) listen(ctx context.Context, listener net.Listener, ipc ipcHandler) {
+func (pool *running) listen(ctx context.Context, listener net.Listener, rust rustEngine) {
 	parts := parts{
-		catalogue: pool.catalogue, telemetry: pool.telemetry, ipc: ipc, readiness: pool.readiness,
+		catalogue: pool.catalogue, telemetry: pool.telemetry, rust: rust, readiness: pool.readiness,
 		nodes: discovery.NewService(pool.membership, pool.node.describe, func() {
 			pool.log.Info("the node drains", "reason", "a call of Drain")
 			askToStop(pool.stop)

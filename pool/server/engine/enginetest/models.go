@@ -287,12 +287,18 @@ func (transport Transport) awaitIdle(t *testing.T) {
 	}
 }
 
-// slowReader is slower than its stream; it gets all that was sent, or is told that it was too slow.
+// slowReader is slower than its stream; it gets all that was sent, or is told that it was too slow. It pauses seldom but
+// long: a pause at each piece would measure how late a busy machine wakes a sleeper, 200,000 times.
 func (transport Transport) slowReader(t *testing.T) {
+	const firstPause, laterPause, piecesBetween = 300 * time.Millisecond, time.Millisecond, 1000
 	count := 0
 	err := transport.Engine.Stream(t.Context(), Generate(t, IdentityModel, "x", 200_000), func(*engine.Reply) error {
-		count++
-		time.Sleep(time.Microsecond)
+		switch count++; {
+		case count == 1:
+			time.Sleep(firstPause)
+		case count%piecesBetween == 0:
+			time.Sleep(laterPause)
+		}
 		return nil
 	})
 	if err == nil && count == 200_000 {

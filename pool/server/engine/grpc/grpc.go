@@ -28,6 +28,8 @@ const (
 	pingInterval = 15 * time.Second
 	// pingTimeMax is how long the answer may take.
 	pingTimeMax = 10 * time.Second
+	// trailerTimeMax is how long the end of a stream may take after its last frame.
+	trailerTimeMax = time.Second
 )
 
 // Options are where the engine is.
@@ -154,9 +156,13 @@ func (grpc *Engine) Stream(ctx context.Context, call *engine.Call, receive func(
 	for frames.Receive() {
 		frame := frames.Msg()
 		if isEnd(call, frame) {
+			readTrailer(frames, cancel)
 			return nil
 		}
 		ended, err := handOn(frame, sent+bytesIn(frame.Payload), time.Since(start), receive)
+		if ended {
+			readTrailer(frames, cancel)
+		}
 		if ended || err != nil {
 			return err
 		}
@@ -166,6 +172,15 @@ func (grpc *Engine) Stream(ctx context.Context, call *engine.Call, receive func(
 		return failure(ctx, err)
 	}
 	return engine.Refused(enginev1.Status_STATUS_ENGINE_CRASHED)
+}
+
+// readTrailer reads on to the end of the stream, which follows the last frame at once, and cancels the call where it does
+// not. A stream that is closed before its end is reset: one frame more for each call, which may count against the
+// connection's streams until the other side has answered a ping.
+func readTrailer(frames *connect.ServerStreamForClient[enginev1.ReplyFrame], cancel func()) {
+	late := time.AfterFunc(trailerTimeMax, cancel)
+	defer late.Stop()
+	frames.Receive()
 }
 
 // isEnd tells whether a frame is the end of a generation, which carries no message.

@@ -176,6 +176,14 @@ func TestWithMutualTLSOnlyAClientOfTheAuthorityIsServed(t *testing.T) {
 	_, _, good := issue(t, &trusted, "server")
 	_, _, bad := issue(t, &stranger, "server")
 
+	// Clients that connect and say nothing keep nobody else from being served.
+	for range 8 {
+		silent, err := net.Dial("tcp", strings.TrimPrefix(address, "https://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer silent.Close()
+	}
 	opened := open(t, Options{Address: address, TLS: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{good}}})
 	enginetest.Run(t, enginetest.Transport{Engine: opened})
 	for name, config := range map[string]*tls.Config{
@@ -186,5 +194,13 @@ func TestWithMutualTLSOnlyAClientOfTheAuthorityIsServed(t *testing.T) {
 		if _, err := Open(t.Context(), Options{Address: address, TLS: config}); err == nil {
 			t.Errorf("%s was accepted", name)
 		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if _, err := Open(ctx, Options{Address: strings.Replace(address, "https", "http", 1)}); err == nil {
+		t.Error("a client without TLS was accepted")
+	}
+	if err := ctx.Err(); err != nil {
+		t.Error("a client without TLS was not told so: ", err)
 	}
 }
