@@ -7,7 +7,8 @@ import { ApiError } from './errors.ts';
 function invalidRequest({ issues: [issue] }: Pick<z.ZodError, 'issues'>): ApiError {
   const parameter = issue?.path.join('.') ?? '';
   const message = issue?.message ?? 'The request is not valid.';
-  return new ApiError('invalid_request', parameter === '' ? message : `${parameter}: ${message}`, { parameter });
+  if (parameter === '') return new ApiError('invalid_request', message);
+  return new ApiError('invalid_request', `${parameter}: ${message}`, { parameter });
 }
 
 /** `value` as `schema` reads it, for bodies that a route takes apart by itself. @throws ApiError invalid_request */

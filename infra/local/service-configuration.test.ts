@@ -20,14 +20,24 @@ it.each([
   expect(text).toContain('store_dir: "/a \\"b\\""');
 });
 
-it("points Prometheus at the edge's port, and at its path", () => {
-  const workers = prometheusConfiguration(committed, 'http://localhost:18787');
+it("points Prometheus at the edge's port and path, and at the pool where there is one", () => {
+  const workers = prometheusConfiguration(committed, {
+    edgeUrl: 'http://localhost:18787',
+    poolUrl: 'http://127.0.0.1:18089',
+  });
   expect(workers).toContain("- targets: ['127.0.0.1:18787']");
+  expect(workers).toContain("- targets: ['127.0.0.1:18089']");
   expect(workers).toContain('metrics_path: /metrics\n');
-  const supabase = prometheusConfiguration(committed, 'http://localhost:54321/functions/v1/treeline');
+  const supabase = prometheusConfiguration(committed, {
+    edgeUrl: 'http://localhost:54321/functions/v1/treeline',
+    poolUrl: null,
+  });
   expect(supabase).toContain("- targets: ['127.0.0.1:54321']");
   expect(supabase).toContain('metrics_path: /functions/v1/treeline/metrics\n');
-  expect(() => prometheusConfiguration('', 'http://localhost:1')).toThrow('must hold "127.0.0.1:8787" exactly once');
+  expect(supabase).toContain('- targets: []');
+  expect(() => prometheusConfiguration('', { edgeUrl: 'http://localhost:1', poolUrl: null })).toThrow(
+    "must hold '127.0.0.1:8787' exactly once",
+  );
 });
 
 it('takes a port after the one that is in use', async () => {

@@ -273,7 +273,7 @@ async function startParts(
   const variables = edgeVariables(postgres, store, tenant.tenantId, poolUrl, environment);
   const edge = await start('Edge', () => startEdge({ host, port, directory, variables, onLine, signal }));
   if (forwardedPorts.length > 0) await start('Service ports', () => startForwards(forwardedPorts, port));
-  await companion('Prometheus', () => startPrometheus(edge.url, directory));
+  await companion('Prometheus', () => startPrometheus({ edgeUrl: edge.url, poolUrl }, directory));
   if (later !== null) await parts.add(later);
   await parts.record(true, edge.url);
   return {
