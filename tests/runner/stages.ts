@@ -11,7 +11,7 @@ export interface Stage {
   readonly folder?: string;
   /** A program without which the stage is left out, except on CI. */
   readonly needs?: string;
-  /** True where the stage runs only when it is named: it does not pass yet. */
+  /** True where the stage runs only when it is named: it does not pass yet, or fetches much. */
   readonly onRequest?: true;
   /** True where the stage prepares and counts no test unless it fails. */
   readonly prepares?: true;

@@ -114,9 +114,13 @@ func parametersJSON(parameters map[string]*v1.Parameter) map[string]any {
 // decodeInfer reads an answer whose outputs are all binary, as they were asked for.
 func decodeInfer(request *v1.InferRequest, length string, data []byte) (*v1.InferResponse, error) {
 	unreadable := failed(enginev1.Status_STATUS_UNAVAILABLE, "", "The model's engine gave an answer that cannot be read.")
-	head, err := strconv.Atoi(length)
-	if err != nil || head < 0 || head > len(data) {
-		return nil, unreadable
+	// Without the header all of it is JSON: Triton leaves it out where there are no outputs.
+	head := len(data)
+	if length != "" {
+		var err error
+		if head, err = strconv.Atoi(length); err != nil || head < 0 || head > len(data) {
+			return nil, unreadable
+		}
 	}
 	var answer inferJSON
 	if json.Unmarshal(data[:head], &answer) != nil {

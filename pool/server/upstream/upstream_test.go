@@ -351,11 +351,24 @@ func TestTensorsGoToTritonAndBackInBinary(test *testing.T) {
 	}
 }
 
+func TestAnAnswerWithoutOutputsIsJSONAlone(test *testing.T) {
+	provider := serve(test, Triton, map[string]http.HandlerFunc{"POST /v2/models/net/infer": text(`{"id": "7", "model_version": "1", "outputs": []}`)})
+	response, err := provider.Infer(test.Context(), &v1.InferRequest{Model: "net"})
+	if err != nil || response.Id != "7" || len(response.Outputs) != 0 {
+		test.Errorf("%v, %v", response, err)
+	}
+}
+
 func TestABrokenAnswerOfTritonIsRefused(test *testing.T) {
-	for name, length := range map[string]string{"none": "", "too long": "999", "negative": "-1"} {
+	for name, answer := range map[string]struct{ length, body string }{
+		"too long": {"999", "{}"}, "negative": {"-1", "{}"}, "no number": {"two", "{}"},
+		"decimal numbers, which were not asked for": {"", `{"outputs": [{"name": "y", "datatype": "FP32", "shape": [1], "data": [1]}]}`},
+	} {
 		provider := serve(test, Triton, map[string]http.HandlerFunc{"POST /v2/models/net/infer": func(writer http.ResponseWriter, _ *http.Request) {
-			writer.Header().Set(lengthHeader, length)
-			_, _ = io.WriteString(writer, "{}")
+			if answer.length != "" {
+				writer.Header().Set(lengthHeader, answer.length)
+			}
+			_, _ = io.WriteString(writer, answer.body)
 		}})
 		if _, err := provider.Infer(test.Context(), &v1.InferRequest{Model: "net"}); statusOf(err) != enginev1.Status_STATUS_UNAVAILABLE {
 			test.Errorf("%s: %v", name, err)

@@ -20,3 +20,9 @@ def url() -> str:
 def address(url) -> str:
     """Host and port, as gRPC's clients and Triton's want them."""
     return url.removeprefix("http://")
+
+
+@pytest.fixture(scope="session")
+def narrow_url() -> str:
+    """A pool that runs one call at a time and refuses others."""
+    return os.environ["NARROW_POOL_URL"]

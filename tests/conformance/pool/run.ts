@@ -2,47 +2,27 @@
  * Runs clients made by others against the built pool with real models: Triton's and OpenAI's for Python, gRPC's
  * reflection, OpenAI's and Connect's for Node. `node tests/conformance/pool/run.ts [flags of treeline-pool]`
  */
-import { spawn } from 'node:child_process';
 import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { ServicePart } from '../../../infra/local/part.ts';
 import { projectDirectory } from '../../../infra/local/paths.ts';
 import { startPool } from '../../../infra/local/pool-part.ts';
 import { freePort } from '../../../infra/local/ports.ts';
 import { type Counts, summaryCounts, vitestCounts } from '../../runner/counts.ts';
+import { runShown } from './run-shown.ts';
 
 const here = 'tests/conformance/pool';
 const python = process.env.TREELINE_PYTHON ?? join(projectDirectory, '.venv/bin/python');
 
-/** Runs a command, shows what it prints, and answers with it. */
-function run(program: string, parameters: readonly string[], url: string): Promise<[output: string, exitCode: number]> {
-  const environment = { ...process.env, POOL_URL: url, NO_COLOR: '1' };
-  const child = spawn(program, parameters, {
-    cwd: projectDirectory,
-    env: environment,
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  let output = '';
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8').on('data', (text: string) => {
-      output += text;
-      process.stdout.write(text);
-    });
-  }
-  return new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (code) => resolve([output, code ?? 1]));
-  });
-}
-
-async function pythonClients(url: string): Promise<Counts> {
+async function pythonClients(url: string, narrowUrl: string): Promise<Counts> {
   const pytest = ['-B', '-m', 'pytest', '-q', '--tb=short', '-p', 'no:cacheprovider', here];
-  return summaryCounts(...(await run(python, pytest, url)));
+  return summaryCounts(...(await runShown(python, pytest, { POOL_URL: url, NARROW_POOL_URL: narrowUrl })));
 }
 
 async function nodeClients(url: string): Promise<Counts> {
   const vitest = ['node_modules/vitest/vitest.mjs', 'run', '--config', `${here}/vitest.config.ts`];
-  return vitestCounts(...(await run(process.execPath, vitest, url)));
+  return vitestCounts(...(await runShown(process.execPath, vitest, { POOL_URL: url })));
 }
 
 /** The pool's own models, and those that only the tests need, in one folder. */
@@ -54,17 +34,22 @@ async function makeRepository(folder: string): Promise<string> {
 }
 
 const folder = await mkdtemp(join(tmpdir(), 'treeline-conformance-'));
+const started: ServicePart[] = [];
+async function start(name: string, ...flags: string[]): Promise<string> {
+  const part = await startPool({ port: await freePort(), directory: join(folder, name), flags });
+  started.push(part);
+  return part.address.url;
+}
 try {
   const flags = ['--models', await makeRepository(folder), ...process.argv.slice(2)];
-  const pool = await startPool({ port: await freePort(), directory: folder, flags });
-  try {
-    const counts = [await pythonClients(pool.address.url), await nodeClients(pool.address.url)];
-    const sum = (of: keyof Counts) => counts.reduce((total, one) => total + one[of], 0);
-    console.log(`${sum('passed')} passed, ${sum('failed')} failed`);
-    process.exitCode = sum('failed') === 0 ? 0 : 1;
-  } finally {
-    await pool.stop();
-  }
+  const url = await start('pool', ...flags);
+  // One call at a time, to see how clients take a refusal.
+  const narrowUrl = await start('narrow', ...flags, '--running-calls-max', '1');
+  const counts = [await pythonClients(url, narrowUrl), await nodeClients(url)];
+  const sum = (of: keyof Counts) => counts.reduce((total, one) => total + one[of], 0);
+  console.log(`${sum('passed')} passed, ${sum('failed')} failed`);
+  process.exitCode = sum('failed') === 0 ? 0 : 1;
 } finally {
+  for (const part of started) await part.stop();
   await rm(folder, { recursive: true, force: true });
 }

@@ -219,6 +219,26 @@ def test_a_stream_that_is_closed_stops_the_generation(client, url):
     pytest.fail("it goes on")
 
 
+def test_a_full_pool_is_a_rate_limit_and_a_closed_stream_makes_room(narrow_url):
+    import time
+
+    client = openai.OpenAI(base_url=f"{narrow_url}/v1", api_key="none", max_retries=0, timeout=120)
+    settings = {"model": CHAT, "messages": QUESTION, "max_completion_tokens": 1500, "extra_body": {"ignore_eos": True}}
+    stream = client.chat.completions.create(**settings, stream=True)
+    next(iter(stream))
+    with pytest.raises(openai.RateLimitError) as refused:
+        client.embeddings.create(model=EMBEDDER, input="a")
+    assert refused.value.code == "overloaded" and int(refused.value.response.headers["retry-after"]) >= 0
+    stream.close()
+    for _ in range(100):
+        try:
+            client.embeddings.create(model=EMBEDDER, input="a")
+            return
+        except openai.RateLimitError:
+            time.sleep(0.1)
+    pytest.fail("the closed stream still has its place")
+
+
 def test_failures_become_the_clients_own_exceptions(client, url):
     with pytest.raises(openai.NotFoundError) as missing:
         client.chat.completions.create(model="none", messages=QUESTION)
