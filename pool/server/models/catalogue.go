@@ -305,16 +305,28 @@ func (catalogue *Catalogue) Train(ctx context.Context, request *v1.TrainModelReq
 		request.Model = target.name
 		providers = []Provider{target.provider}
 	}
-	err := errUnsupported(request.GetModel(), "be trained")
+	refused := errUnsupported(request.GetModel(), "be trained")
 	for _, provider := range providers {
-		var response *v1.TrainModelResponse
-		response, err = provider.Train(ctx, request)
-		var failed *engine.Error
-		if !errors.As(err, &failed) || failed.Status != enginev1.Status_STATUS_UNSUPPORTED {
+		response, err := provider.Train(ctx, request)
+		switch {
+		case hasNoBackend(err):
+			refused = err
+		case !isUnsupported(err):
 			return response, err
 		}
 	}
-	return nil, err
+	return nil, refused
+}
+
+func isUnsupported(err error) bool {
+	var failed *engine.Error
+	return errors.As(err, &failed) && failed.Status == enginev1.Status_STATUS_UNSUPPORTED
+}
+
+// hasNoBackend tells that a provider trains, but not by the backend that was named: another may have it.
+func hasNoBackend(err error) bool {
+	var failed *engine.Error
+	return errors.As(err, &failed) && failed.Status == enginev1.Status_STATUS_INVALID_ARGUMENT && failed.Parameter == "backend"
 }
 
 // NodeLoad adds up the providers' loads; what none of them measures, the catalogue has measured itself.
