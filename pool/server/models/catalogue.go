@@ -278,8 +278,30 @@ func (catalogue *Catalogue) Generate(
 // Load loads a version of a model.
 func (catalogue *Catalogue) Load(ctx context.Context, request *v1.LoadModelRequest) (*v1.Model, error) {
 	defer catalogue.Refresh(ctx)
+	if _, err := catalogue.find(ctx, request.Model); err != nil {
+		return catalogue.loadNew(ctx, request, err)
+	}
 	return run(ctx, catalogue, &request.Model, nil,
 		func(ctx context.Context, provider Provider) (*v1.Model, error) { return provider.Load(ctx, request) })
+}
+
+// loadNew loads a model that no list shows yet: the first provider that finds it does. unknown is what to say where none does.
+func (catalogue *Catalogue) loadNew(ctx context.Context, request *v1.LoadModelRequest, unknown error) (*v1.Model, error) {
+	if err := catalogue.gate.enter(); err != nil {
+		return nil, err
+	}
+	defer catalogue.gate.leave()
+	refused := unknown
+	for _, provider := range catalogue.providers {
+		model, err := provider.Load(ctx, request)
+		if err == nil {
+			return model, nil
+		}
+		if refused == unknown && !hasStatus(err, enginev1.Status_STATUS_MODEL_NOT_FOUND) && !isUnsupported(err) {
+			refused = err
+		}
+	}
+	return nil, refused
 }
 
 // Unload takes a version out of service.
@@ -318,10 +340,12 @@ func (catalogue *Catalogue) Train(ctx context.Context, request *v1.TrainModelReq
 	return nil, refused
 }
 
-func isUnsupported(err error) bool {
+func hasStatus(err error, status enginev1.Status) bool {
 	var failed *engine.Error
-	return errors.As(err, &failed) && failed.Status == enginev1.Status_STATUS_UNSUPPORTED
+	return errors.As(err, &failed) && failed.Status == status
 }
+
+func isUnsupported(err error) bool { return hasStatus(err, enginev1.Status_STATUS_UNSUPPORTED) }
 
 // hasNoBackend tells that a provider trains, but not by the backend that was named: another may have it.
 func hasNoBackend(err error) bool {

@@ -27,6 +27,25 @@ func (trainer trainer) Train(_ context.Context, request *v1.TrainModelRequest) (
 	return &v1.TrainModelResponse{Model: &v1.Model{Name: request.Model, Provider: trainer.name}}, nil
 }
 
+func (trainer trainer) Load(_ context.Context, request *v1.LoadModelRequest) (*v1.Model, error) {
+	if request.Model != "new-"+trainer.backend {
+		return nil, models.Invalid("model", "There is no folder of that name.")
+	}
+	return &v1.Model{Name: request.Model, Provider: trainer.name}, nil
+}
+
+func TestAModelThatNoListShowsYetIsLoadedByTheProviderThatFindsIt(t *testing.T) {
+	providers := []models.Provider{trainer{name: "rust", backend: "linfa"}, trainer{name: "go", backend: "golearn"}}
+	made := catalogue(t, models.Options{Providers: providers})
+	model, err := made.Load(t.Context(), &v1.LoadModelRequest{Model: "new-golearn"})
+	if err != nil || model.Provider != "go" {
+		t.Errorf("%v, %v", model, err)
+	}
+	if _, err := made.Load(t.Context(), &v1.LoadModelRequest{Model: "none"}); models.Describe(err).HTTP != 400 {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestATrainingFindsTheProviderThatHasItsBackend(t *testing.T) {
 	providers := []models.Provider{trainer{name: "rust", backend: "linfa"}, trainer{name: "go", backend: "golearn"}}
 	made := catalogue(t, models.Options{Providers: providers})

@@ -15,9 +15,9 @@ import { runShown } from './run-shown.ts';
 const here = 'tests/conformance/pool';
 const python = process.env.TREELINE_PYTHON ?? join(projectDirectory, '.venv/bin/python');
 
-async function pythonClients(url: string, narrowUrl: string): Promise<Counts> {
+async function pythonClients(variables: Readonly<Record<string, string>>): Promise<Counts> {
   const pytest = ['-B', '-m', 'pytest', '-q', '--tb=short', '-p', 'no:cacheprovider', here];
-  return summaryCounts(...(await runShown(python, pytest, { POOL_URL: url, NARROW_POOL_URL: narrowUrl })));
+  return summaryCounts(...(await runShown(python, pytest, variables)));
 }
 
 async function nodeClients(url: string): Promise<Counts> {
@@ -41,11 +41,15 @@ async function start(name: string, ...flags: string[]): Promise<string> {
   return part.address.url;
 }
 try {
-  const flags = ['--models', await makeRepository(folder), ...process.argv.slice(2)];
-  const url = await start('pool', ...flags);
+  const repository = await makeRepository(folder);
+  const flags = ['--models', repository, ...process.argv.slice(2)];
+  const url = await start('pool', ...flags, '--go-models', join(folder, 'go-models'));
   // One call at a time, to see how clients take a refusal.
   const narrowUrl = await start('narrow', ...flags, '--running-calls-max', '1');
-  const counts = [await pythonClients(url, narrowUrl), await nodeClients(url)];
+  const counts = [
+    await pythonClients({ POOL_URL: url, NARROW_POOL_URL: narrowUrl, POOL_MODELS: repository }),
+    await nodeClients(url),
+  ];
   const sum = (of: keyof Counts) => counts.reduce((total, one) => total + one[of], 0);
   console.log(`${sum('passed')} passed, ${sum('failed')} failed`);
   process.exitCode = sum('failed') === 0 ? 0 : 1;
