@@ -18,31 +18,81 @@ import (
 	"treeline.dev/pool/models"
 )
 
+// Body is a request's body as its client meant it: decompressed, and bounded in bytes and time.
+type Body struct {
+	reader     io.Reader
+	bounds     Bounds
+	controller *http.ResponseController
+	// contentLength is what the client says; negative: nothing.
+	contentLength int64
+}
+
+// OpenBody begins to read a body, decompressed where the client compressed it by gzip or deflate. The caller closes it.
+func OpenBody(writer http.ResponseWriter, request *http.Request, bounds Bounds) (*Body, error) {
+	// A deadline on the body alone: one on the connection would end long streams too. A recorder in tests has none.
+	controller := http.NewResponseController(writer)
+	_ = controller.SetReadDeadline(time.Now().Add(bodyReadTimeout))
+	opened := &Body{bounds: bounds, controller: controller, contentLength: request.ContentLength}
+	plain, err := decompress(
+		http.MaxBytesReader(writer, request.Body, bounds.BodyBytesMax), request.Header.Get("Content-Encoding"))
+	if err != nil {
+		opened.Close()
+		return nil, err
+	}
+	// One byte more than allowed tells "too large" from "just as large as allowed".
+	opened.reader = &io.LimitedReader{R: plain, N: bounds.BodyBytesMax + 1}
+	return opened, nil
+}
+
+// Read reads on; it fails where the body is larger than it may be, or cannot be read.
+func (body *Body) Read(into []byte) (int, error) {
+	count, err := body.reader.Read(into)
+	switch {
+	case body.reader.(*io.LimitedReader).N <= 0:
+		return count, tooLarge(body.bounds)
+	case err == nil || errors.Is(err, io.EOF):
+		return count, err
+	}
+	return count, readFailure(err, body.bounds)
+}
+
+// Drain reads what is left and forgets it: a client that still sends would not read the answer.
+func (body *Body) Drain() { _, _ = io.Copy(io.Discard, body) }
+
+// Close ends the reading.
+func (body *Body) Close() { _ = body.controller.SetReadDeadline(time.Time{}) }
+
 // contentLengthTrusted is how much room a Content-Length alone gets; the rest is made as the bytes come.
 const contentLengthTrusted = 1 << 20
 
 // ReadBody reads a body whole, decompressed where the client compressed it by gzip or deflate.
 func ReadBody(writer http.ResponseWriter, request *http.Request, bounds Bounds) ([]byte, error) {
-	// A deadline on the body alone: one on the connection would end long streams too. A recorder in tests has none.
-	controller := http.NewResponseController(writer)
-	_ = controller.SetReadDeadline(time.Now().Add(bodyReadTimeout))
-	defer func() { _ = controller.SetReadDeadline(time.Time{}) }()
-
-	limited := http.MaxBytesReader(writer, request.Body, bounds.BodyBytesMax)
-	plain, err := decompress(limited, request.Header.Get("Content-Encoding"))
+	opened, err := OpenBody(writer, request, bounds)
 	if err != nil {
 		return nil, err
 	}
-	var body bytes.Buffer
-	body.Grow(int(max(0, min(request.ContentLength, contentLengthTrusted))) + bytes.MinRead)
-	// One byte more than allowed tells "too large" from "just as large as allowed".
-	if _, err := body.ReadFrom(io.LimitReader(plain, bounds.BodyBytesMax+1)); err != nil {
-		return nil, readFailure(err, bounds)
+	defer opened.Close()
+	return opened.ReadAll()
+}
+
+// ReadAll reads all that comes.
+func (body *Body) ReadAll() ([]byte, error) {
+	var whole bytes.Buffer
+	whole.Grow(int(max(0, min(body.contentLength, contentLengthTrusted))) + bytes.MinRead)
+	if _, err := whole.ReadFrom(body); err != nil {
+		return nil, err
 	}
-	if int64(body.Len()) > bounds.BodyBytesMax {
-		return nil, tooLarge(bounds)
+	return whole.Bytes(), nil
+}
+
+// ReadNext reads the next length bytes. The memory grows as they come: a client's word alone gets little.
+func (body *Body) ReadNext(length int) ([]byte, error) {
+	var next bytes.Buffer
+	next.Grow(min(length, contentLengthTrusted))
+	if _, err := io.CopyN(&next, body, int64(length)); err != nil {
+		return nil, err
 	}
-	return body.Bytes(), nil
+	return next.Bytes(), nil
 }
 
 func decompress(body io.Reader, encoding string) (io.Reader, error) {

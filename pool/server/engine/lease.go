@@ -41,6 +41,13 @@ func (lease *Lease) Add(release func()) {
 	release()
 }
 
+// Holds tells whether memory is held now.
+func (lease *Lease) Holds() bool {
+	lease.mutex.Lock()
+	defer lease.mutex.Unlock()
+	return len(lease.releases) > 0
+}
+
 // Release gives all memory back. Nothing that was read under the lease may be used afterwards. A second call does nothing.
 func (lease *Lease) Release() {
 	lease.mutex.Lock()

@@ -44,6 +44,15 @@ type answer struct {
 
 func (answer *answer) release() { answer.reply.Release() }
 
+// lease lets the answer last as long as the lease of ctx; false where it has none.
+func (answer *answer) lease(ctx context.Context) bool {
+	lease := engine.LeaseOf(ctx)
+	if lease != nil {
+		lease.Add(answer.release)
+	}
+	return lease != nil
+}
+
 // sum is the answer to SUM.
 func (answer *answer) sum() uint64 { return binary.LittleEndian.Uint64(answer.data) }
 

@@ -55,14 +55,17 @@ func (ipc *Door) Call(
 	if err != nil {
 		return nil, rpc.Failed(err)
 	}
-	defer answer.release()
 	response := &v1.IpcCallResponse{
 		Operation:   answer.operation,
 		Transport:   ipc.boundary.engine.Transport(),
 		BytesCopied: answer.reply.BytesCopied,
 		ElapsedNs:   uint64(answer.elapsed),
-		// The message is encoded after this function has returned, and with it the reply's memory is given back.
-		Data: append([]byte(nil), answer.data...),
+		Data:        answer.data,
+	}
+	// The message is encoded after this function has returned: the reply must last until then.
+	if !answer.lease(ctx) {
+		response.Data = append([]byte(nil), answer.data...)
+		answer.release()
 	}
 	if answer.stats != nil {
 		if response.Data, err = proto.Marshal(answer.stats); err != nil {
@@ -76,37 +79,54 @@ func (ipc *Door) Call(
 type call struct {
 	Operation string `json:"operation"`
 	// Data is a text, or {"base64": "…"}.
-	Data  data   `json:"data"`
-	Model string `json:"model"`
+	Data  json.RawMessage `json:"data"`
+	Model string          `json:"model"`
 }
-
-// data are bytes in JSON: a string where they are a text, or an object with their base64.
-type data []byte
 
 type base64Data struct {
 	Base64 string `json:"base64"`
 }
 
-// UnmarshalJSON reads a string, an object with base64, or null.
-func (bytes *data) UnmarshalJSON(encoded []byte) error {
-	var text string
-	if json.Unmarshal(encoded, &text) == nil {
-		*bytes = data(text)
-		return nil
+// decode decodes the data of a call once, into memory that the engine reads where it lies. The caller releases it.
+func (ipc *Door) decode(encoded json.RawMessage) (*engine.Buffer, error) {
+	if len(encoded) == 0 || string(encoded) == "null" {
+		return engine.NewBuffer(nil, nil), nil
+	}
+	if encoded[0] == '"' {
+		return ipc.fill(textBytes(encoded), func(empty []byte) ([]byte, error) { return appendText(empty, encoded), nil })
 	}
 	var object base64Data
 	if json.Unmarshal(encoded, &object) != nil {
-		return models.Invalid("data", `The data must be a string, or an object {"base64": "..."}.`)
+		return nil, models.Invalid("data", `The data must be a string, or an object {"base64": "..."}.`)
 	}
-	decoded, err := base64.StdEncoding.DecodeString(object.Base64)
-	if err != nil {
-		return models.Invalid("data", "The data is not base64.")
-	}
-	*bytes = decoded
-	return nil
+	length := base64.StdEncoding.DecodedLen(len(object.Base64))
+	return ipc.fill(length, func(empty []byte) ([]byte, error) {
+		filled, err := base64.StdEncoding.AppendDecode(empty, []byte(object.Base64))
+		if err != nil {
+			return nil, models.Invalid("data", "The data is not base64.")
+		}
+		return filled, nil
+	})
 }
 
-// MarshalJSON writes the same form.
+// fill reserves memory for at most length bytes, which write appends to nothing.
+func (ipc *Door) fill(length int, write func(empty []byte) ([]byte, error)) (*engine.Buffer, error) {
+	reserved, err := ipc.boundary.engine.Reserve(length)
+	if err != nil {
+		return nil, err
+	}
+	filled, err := write(reserved.Bytes[:0])
+	if err != nil {
+		reserved.Release()
+		return nil, err
+	}
+	return engine.NewBuffer(filled, reserved.Release), nil
+}
+
+// data are bytes in JSON: a string where they are a text, or an object with their base64.
+type data []byte
+
+// MarshalJSON writes the form that decode reads.
 func (bytes data) MarshalJSON() ([]byte, error) {
 	if utf8.Valid(bytes) {
 		return json.Marshal(string(bytes))
@@ -150,7 +170,12 @@ func (ipc *Door) serveJSON(writer http.ResponseWriter, request *http.Request) er
 	if err := door.ReadJSON(writer, request, ipc.bounds, &read); err != nil {
 		return err
 	}
-	answer, err := ipc.boundary.call(request.Context(), read.Operation, read.Data, read.Model)
+	decoded, err := ipc.decode(read.Data)
+	if err != nil {
+		return err
+	}
+	defer decoded.Release()
+	answer, err := ipc.boundary.call(request.Context(), read.Operation, decoded.Bytes, read.Model)
 	if err != nil {
 		return err
 	}
@@ -171,6 +196,8 @@ func (ipc *Door) serveBytes(writer http.ResponseWriter, request *http.Request) e
 		return err
 	}
 	defer answer.release()
+	// Under the lease the client's time to read is bounded.
+	answer.lease(request.Context())
 	if answer.operation != "echo" {
 		ipc.writeJSON(writer, answer)
 		return nil
@@ -182,7 +209,7 @@ func (ipc *Door) serveBytes(writer http.ResponseWriter, request *http.Request) e
 	header.Set("Treeline-Bytes-Copied", strconv.FormatUint(answer.reply.BytesCopied, 10))
 	header.Set("Treeline-Elapsed-Ns", strconv.FormatInt(int64(answer.elapsed), 10))
 	// A client that has gone is the only way in which this fails.
-	_, _ = writer.Write(answer.data)
+	_ = door.WriteLeased(writer, request, answer.data)
 	return nil
 }
 

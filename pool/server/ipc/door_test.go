@@ -35,7 +35,7 @@ func serve(t *testing.T) *httptest.Server {
 	mux := http.NewServeMux()
 	mux.Handle("POST /api/v1/ipc/call", ipc)
 	mux.Handle(treelinev1connect.NewIpcServiceHandler(ipc))
-	server := httptest.NewServer(mux)
+	server := httptest.NewServer(door.WithLease(mux))
 	t.Cleanup(func() {
 		server.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -64,10 +64,10 @@ func post(t *testing.T, server *httptest.Server, path, kind, body string) (int, 
 func TestEachOperationTellsItsAnswerAndItsCost(t *testing.T) {
 	server := serve(t)
 	for body, want := range map[string]map[string]any{
-		`{"operation":"echo","data":"Grüße"}`:           {"operation": "echo", "data": "Grüße", "bytes_copied": 7.0},
-		`{"operation":"echo","data":{"base64":"/w=="}}`: {"data": map[string]any{"base64": "/w=="}, "bytes_copied": 1.0},
+		`{"operation":"echo","data":"Grüße"}`:           {"operation": "echo", "data": "Grüße", "bytes_copied": 0.0},
+		`{"operation":"echo","data":{"base64":"/w=="}}`: {"data": map[string]any{"base64": "/w=="}, "bytes_copied": 0.0},
 		`{"operation":"echo","data":""}`:                {"data": "", "bytes_copied": 0.0},
-		`{"operation":"sum","data":"abc"}`:              {"operation": "sum", "result": 294.0, "bytes_copied": 3.0},
+		`{"operation":"sum","data":"abc"}`:              {"operation": "sum", "result": 294.0, "bytes_copied": 0.0},
 		`{"operation":"stats"}`:                         {"operation": "stats"},
 	} {
 		status, _, read := post(t, server, "/api/v1/ipc/call", "application/json", body)

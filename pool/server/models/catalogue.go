@@ -51,6 +51,7 @@ type Catalogue struct {
 	telemetry *telemetry.Telemetry
 	gate      *gate
 	pace      pace
+	reserved  reserved
 	routes    atomic.Pointer[routes]
 	// refreshing lets one refresh run at a time; the others wait for it and use what it found.
 	refreshing sync.Mutex

@@ -85,16 +85,30 @@ func newFrame(name, datatypeName string, shape []int64) (frame, error) {
 
 // tensor gives the tensor of a frame and raw data that fit together.
 func (frame frame) tensor(data []byte) (*v1.Tensor, error) {
+	if err := frame.checkSize(len(data)); err != nil {
+		return nil, err
+	}
 	if frame.kind.size > 0 {
-		if want := frame.elements * frame.kind.size; len(data) != want {
-			return nil, models.Invalid(frame.name, "The data of %q has %d bytes; its shape and datatype make %d.",
-				models.Shorten(frame.name), len(data), want)
-		}
-	} else if count, isWhole := countBytes(data); !isWhole || count != frame.elements {
+		return frame.with(data), nil
+	}
+	if count, isWhole := countBytes(data); !isWhole || count != frame.elements {
 		return nil, models.Invalid(frame.name, "The data of %q is not %d elements of BYTES, each after its 32-bit length.",
 			models.Shorten(frame.name), frame.elements)
 	}
-	return &v1.Tensor{Name: frame.name, Datatype: frame.datatype, Shape: frame.shape, Data: data}, nil
+	return frame.with(data), nil
+}
+
+func (frame frame) with(data []byte) *v1.Tensor {
+	return &v1.Tensor{Name: frame.name, Datatype: frame.datatype, Shape: frame.shape, Data: data}
+}
+
+// checkSize refuses a number of bytes that shape and datatype do not make. Of BYTES, any may be right.
+func (frame frame) checkSize(size int) error {
+	if want := frame.elements * frame.kind.size; frame.kind.size > 0 && size != want {
+		return models.Invalid(frame.name, "The data of %q has %d bytes; its shape and datatype make %d.",
+			models.Shorten(frame.name), size, want)
+	}
+	return nil
 }
 
 // countBytes counts the elements of BYTES data, and tells whether the last one ends where the data ends.

@@ -7,6 +7,7 @@ import (
 
 	"connectrpc.com/connect"
 
+	"treeline.dev/pool/engine"
 	"treeline.dev/pool/gen/inference"
 	"treeline.dev/pool/gen/inference/inferenceconnect"
 	v1 "treeline.dev/pool/gen/treeline/v1"
@@ -169,6 +170,9 @@ func (service *Service) streamAnswers(
 		return err
 	}
 	if kindFor(model, call.GetInputs()) != language {
+		// One for each answer: the stream may last long.
+		ctx, lease := engine.WithLease(ctx)
+		defer lease.Release()
 		response, err := service.Door.infer(ctx, call)
 		if err != nil {
 			return err

@@ -11,14 +11,19 @@ import (
 	"treeline.dev/pool/models"
 )
 
-// parseData turns a tensor's `data`, valid JSON of nested or flat arrays in row-major order, into raw bytes.
-func parseData(frame frame, data []byte) ([]byte, error) {
+// parseData turns a tensor's `data`, valid JSON of nested or flat arrays in row-major order, into raw bytes in memory.
+func parseData(frame frame, data []byte, into *memory) ([]byte, error) {
 	if frame.kind.isRawOnly {
 		return nil, models.Invalid(frame.name, "%s has no form in JSON: send %q as binary data.",
 			frame.datatype, models.Shorten(frame.name))
 	}
-	// As much as the shape claims, but no more than the text could hold: a value has at least two characters.
-	raw := make([]byte, 0, min(frame.elements, len(data)/2+1)*max(frame.kind.size, lengthBytes))
+	// As much as the shape claims, but no more than the text could hold: a value has at least two characters, and a text in
+	// JSON is at least as long as what it says.
+	size := min(frame.elements, len(data)/2+1) * frame.kind.size
+	if frame.kind.size == 0 {
+		size = min(frame.elements, len(data)/2+1)*lengthBytes + len(data)
+	}
+	raw := into.room(size)
 	count := 0
 	for position := 0; position < len(data); {
 		switch data[position] {

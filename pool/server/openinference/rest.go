@@ -174,11 +174,9 @@ func (oip *Door) config(writer http.ResponseWriter, request *http.Request) error
 }
 
 func (oip *Door) inferREST(writer http.ResponseWriter, request *http.Request) error {
-	body, err := door.ReadBody(writer, request, oip.Bounds)
-	if err != nil {
-		return err
-	}
-	call, forms, err := parseREST(body, request.Header.Get(headLengthHeader))
+	memory := oip.memoryFor(request.PathValue("model"))
+	defer memory.release()
+	call, forms, err := oip.readREST(writer, request, memory)
 	if err != nil {
 		return err
 	}
@@ -187,5 +185,5 @@ func (oip *Door) inferREST(writer http.ResponseWriter, request *http.Request) er
 	if err != nil {
 		return err
 	}
-	return writeREST(writer, response, forms)
+	return writeREST(writer, request, response, forms)
 }

@@ -74,7 +74,7 @@ func addInput(call *v1.InferRequest, name, datatypeName string, value json.RawMe
 	if err != nil {
 		return err
 	}
-	raw, err := parseData(frame, value)
+	raw, err := parseData(frame, value, nil)
 	if err != nil {
 		return err
 	}

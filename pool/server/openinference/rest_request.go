@@ -2,6 +2,9 @@ package openinference
 
 import (
 	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
 	"strconv"
 
 	"treeline.dev/pool/door"
@@ -46,21 +49,33 @@ func (forms outputForms) isBinary(name string) bool {
 	return forms.others
 }
 
+// readREST reads a call, its tensors into memory.
+func (oip *Door) readREST(
+	writer http.ResponseWriter, request *http.Request, into *memory,
+) (*v1.InferRequest, outputForms, error) {
+	body, err := door.OpenBody(writer, request, oip.Bounds)
+	if err != nil {
+		return nil, outputForms{}, err
+	}
+	defer body.Close()
+	call, forms, err := parseREST(body, request.Header.Get(headLengthHeader), into)
+	if err != nil {
+		body.Drain()
+	}
+	return call, forms, err
+}
+
 // parseREST reads a body: JSON, and behind it binary data where the header says how long the JSON is.
-func parseREST(body []byte, headLength string) (*v1.InferRequest, outputForms, error) {
-	head, binary := body, []byte(nil)
-	if headLength != "" {
-		length, err := strconv.ParseUint(headLength, 10, 31)
-		if err != nil || length > uint64(len(body)) {
-			return nil, outputForms{}, models.Invalid(headLengthHeader, "%s is not a length within the body.", headLengthHeader)
-		}
-		head, binary = body[:length], body[length:]
+func parseREST(body *door.Body, headLength string, into *memory) (*v1.InferRequest, outputForms, error) {
+	head, err := readHead(body, headLength)
+	if err != nil {
+		return nil, outputForms{}, err
 	}
 	var request restRequest
 	if err := door.ParseJSON(head, &request); err != nil {
 		return nil, outputForms{}, err
 	}
-	call, err := request.toPool(binary)
+	call, err := request.toPool(body, into)
 	if err != nil {
 		return nil, outputForms{}, err
 	}
@@ -68,7 +83,24 @@ func parseREST(body []byte, headLength string) (*v1.InferRequest, outputForms, e
 	return call, forms, err
 }
 
-func (request *restRequest) toPool(binary []byte) (*v1.InferRequest, error) {
+// readHead reads the JSON: the whole body, or as much of it as the header says.
+func readHead(body *door.Body, headLength string) ([]byte, error) {
+	if headLength == "" {
+		return body.ReadAll()
+	}
+	outside := models.Invalid(headLengthHeader, "%s is not a length within the body.", headLengthHeader)
+	length, err := strconv.ParseUint(headLength, 10, 31)
+	if err != nil {
+		return nil, outside
+	}
+	head, err := body.ReadNext(int(length))
+	if errors.Is(err, io.EOF) {
+		return nil, outside
+	}
+	return head, err
+}
+
+func (request *restRequest) toPool(body *door.Body, into *memory) (*v1.InferRequest, error) {
 	if len(request.Inputs) == 0 || len(request.Inputs) > tensorsMax {
 		return nil, models.Invalid("inputs", "inputs must hold 1 to %d tensors.", tensorsMax)
 	}
@@ -83,48 +115,63 @@ func (request *restRequest) toPool(binary []byte) (*v1.InferRequest, error) {
 			return nil, models.Invalid(input.Name, "The input %q comes twice.", models.Shorten(input.Name))
 		}
 		names[input.Name] = true
-		var tensor *v1.Tensor
-		if tensor, binary, err = input.toPool(binary); err != nil {
+		tensor, err := input.toPool(body, into)
+		if err != nil {
 			return nil, err
 		}
 		call.Inputs = append(call.Inputs, tensor)
 	}
-	if len(binary) > 0 {
-		return nil, models.Invalid("inputs", "%d bytes of binary data belong to no input.", len(binary))
+	if left, err := io.CopyN(io.Discard, body, 1); left > 0 {
+		return nil, models.Invalid("inputs", "There is binary data that belongs to no input.")
+	} else if !errors.Is(err, io.EOF) {
+		return nil, err
 	}
 	return call, nil
 }
 
-// toPool gives the tensor, and the binary data that later inputs own.
-func (input *restInput) toPool(binary []byte) (tensor *v1.Tensor, rest []byte, err error) {
+// toPool gives the tensor; its binary data is what comes next of the body.
+func (input *restInput) toPool(body *door.Body, into *memory) (*v1.Tensor, error) {
 	frame, err := newFrame(input.Name, input.Datatype, input.Shape)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	size, isBinary, err := input.Parameters.size("binary_data_size")
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	var raw []byte
 	switch {
 	case isBinary && input.Data != nil:
-		return nil, nil, models.Invalid(input.Name, "%q has both data and binary_data_size.", models.Shorten(input.Name))
-	case isBinary && size > len(binary):
-		return nil, nil, models.Invalid(input.Name, "The binary data of %q ends too early.", models.Shorten(input.Name))
+		return nil, models.Invalid(input.Name, "%q has both data and binary_data_size.", models.Shorten(input.Name))
 	case isBinary:
-		raw, binary = binary[:size], binary[size:]
+		raw, err = readBinary(frame, size, body, into)
 	case input.Data == nil:
-		return nil, nil, models.Invalid(input.Name, "%q has neither data nor binary_data_size.", models.Shorten(input.Name))
+		return nil, models.Invalid(input.Name, "%q has neither data nor binary_data_size.", models.Shorten(input.Name))
 	default:
-		if raw, err = parseData(frame, input.Data); err != nil {
-			return nil, nil, err
-		}
+		raw, err = parseData(frame, input.Data, into)
 	}
-	if tensor, err = frame.tensor(raw); err != nil {
-		return nil, nil, err
+	if err != nil {
+		return nil, err
+	}
+	tensor, err := frame.tensor(raw)
+	if err != nil {
+		return nil, err
 	}
 	tensor.Parameters, err = input.Parameters.toPool()
-	return tensor, binary, err
+	return tensor, err
+}
+
+// readBinary reads the size bytes of a tensor.
+func readBinary(frame frame, size int, body *door.Body, into *memory) ([]byte, error) {
+	// Before memory is taken for what cannot be the tensor's.
+	if err := frame.checkSize(size); err != nil {
+		return nil, err
+	}
+	raw, err := into.read(body, size)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, models.Invalid(frame.name, "The binary data of %q ends too early.", models.Shorten(frame.name))
+	}
+	return raw, err
 }
 
 // forms reads which outputs are wanted, into the call, and how.

@@ -57,7 +57,9 @@ func toREST(response *v1.InferResponse, forms outputForms) (restResponse, [][]by
 }
 
 // writeREST answers; binary data goes out from where it lies.
-func writeREST(writer http.ResponseWriter, response *v1.InferResponse, forms outputForms) error {
+func writeREST(
+	writer http.ResponseWriter, request *http.Request, response *v1.InferResponse, forms outputForms,
+) error {
 	shown, segments, err := toREST(response, forms)
 	if err != nil {
 		return err
@@ -83,7 +85,7 @@ func writeREST(writer http.ResponseWriter, response *v1.InferResponse, forms out
 		return nil
 	}
 	for _, segment := range segments {
-		if _, err := writer.Write(segment); err != nil {
+		if door.WriteLeased(writer, request, segment) != nil {
 			return nil
 		}
 	}

@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
+	"treeline.dev/pool/door"
 	"treeline.dev/pool/gen/inference"
 	v1 "treeline.dev/pool/gen/treeline/v1"
 )
@@ -43,7 +46,7 @@ func TestEveryDatatypeGoesThroughJSONUnchanged(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		raw, err := parseData(frame, []byte(test.json))
+		raw, err := parseData(frame, []byte(test.json), nil)
 		if err != nil || !bytes.Equal(raw, test.raw) {
 			t.Errorf("%s: %v %v", test.datatype, raw, err)
 		}
@@ -59,7 +62,7 @@ func TestEveryDatatypeGoesThroughJSONUnchanged(t *testing.T) {
 
 func TestNestedArraysAreFlattened(t *testing.T) {
 	frame, _ := newFrame("x", "INT32", []int64{2, 2})
-	raw, err := parseData(frame, []byte("[ [1, 2],\n\t[3 ,4] ]"))
+	raw, err := parseData(frame, []byte("[ [1, 2],\n\t[3 ,4] ]"), nil)
 	if err != nil || !bytes.Equal(raw, []byte{1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0}) {
 		t.Error(raw, err)
 	}
@@ -75,7 +78,7 @@ func TestAValueThatDoesNotFitItsDatatypeIsRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if raw, err := parseData(frame, []byte(test.json)); err == nil {
+		if raw, err := parseData(frame, []byte(test.json), nil); err == nil {
 			t.Errorf("%s %s gave %v", test.datatype, test.json, raw)
 		}
 	}
@@ -166,7 +169,7 @@ func TestAnyDoubleGoesThroughJSONUnchanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	frame, _ := newFrame("x", "FP64", []int64{1000})
-	raw, err := parseData(frame, text)
+	raw, err := parseData(frame, text, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +192,12 @@ func FuzzParseREST(f *testing.F) {
 	f.Add([]byte(`{"inputs":[{"name":"x","datatype":"BYTES","shape":[1],"parameters":{"binary_data_size":5}}]}`+"\x01\x00\x00\x00a"), "91")
 	f.Add([]byte(`{"inputs":[{"name":"x","datatype":"INT8","shape":[],"data":"[\\"}]}`), "")
 	f.Fuzz(func(t *testing.T, body []byte, length string) {
-		call, _, err := parseREST(body, length)
+		request := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
+		opened, err := door.OpenBody(httptest.NewRecorder(), request, door.Bounds{BodyBytesMax: 1 << 20})
+		if err != nil {
+			t.Fatal(err)
+		}
+		call, _, err := parseREST(opened, length, nil)
 		if err != nil {
 			return
 		}

@@ -77,7 +77,7 @@ func newHandler(parts parts) http.Handler {
 	mux.HandleFunc("/", func(writer http.ResponseWriter, request *http.Request) {
 		infer.WriteProblem(writer, request, door.NoRoute(request, mux))
 	})
-	handler := parts.telemetry.Middleware(mux)
+	handler := parts.telemetry.Middleware(door.WithLease(mux))
 	return door.WithLog(parts.log, quietPaths, door.WithDeadline(handler))
 }
 
