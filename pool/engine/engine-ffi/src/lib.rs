@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`abi`] | the structures that both sides share |
 //! | [`memory`] | what a reply holds until it is released |
+//! | [`output`] | memory of large replies, used again |
 //! | [`completions`] | replies of generations, for one thread that polls |
 //! | [`exports`] | the functions of the header; nothing but conversions |
 
@@ -12,3 +13,4 @@ pub mod abi;
 pub mod completions;
 pub mod exports;
 pub mod memory;
+pub mod output;

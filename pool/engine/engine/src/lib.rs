@@ -107,6 +107,11 @@ pub struct OutgoingReply {
 }
 
 impl OutgoingReply {
+    /// A payload alone.
+    fn at_once(payload: ReplyPayload) -> Self {
+        Self { status: Status::Ok, header: Vec::new(), payload }
+    }
+
     /// A header and tensors' data.
     fn answer(header: &impl Message, tensors: Vec<Tensor>) -> Self {
         Self { status: Status::Ok, header: header.encode_to_vec(), payload: ReplyPayload::Tensors(tensors) }
@@ -147,9 +152,12 @@ impl Engine {
     /// Answers a call on this thread. ECHO and SUM allocate nothing.
     pub fn call(&self, call: &IncomingCall<'_>) -> OutgoingReply {
         match call.operation {
-            Operation::Echo => self.answer_at_once(ReplyPayload::Echo),
+            Operation::Echo => {
+                self.echo();
+                OutgoingReply::at_once(ReplyPayload::Echo)
+            }
             Operation::Sum => match call.payload {
-                [segment] => self.answer_at_once(ReplyPayload::Word(sum::sum(segment).to_le_bytes())),
+                [segment] => OutgoingReply::at_once(ReplyPayload::Word(self.sum(segment))),
                 segments => OutgoingReply::failure(&EngineError::invalid(
                     "payload",
                     format!("SUM takes one segment, not {}.", segments.len()),
@@ -157,6 +165,17 @@ impl Engine {
             },
             _ => operations::answer(self, call).unwrap_or_else(|error| OutgoingReply::failure(&error)),
         }
+    }
+
+    /// ECHO alone, for a transport's shortest way: counts the call, whose segments are the answer. Never panics.
+    pub fn echo(&self) {
+        self.counters.count();
+    }
+
+    /// SUM alone: the sum of all bytes, little-endian. Never panics.
+    pub fn sum(&self, segment: &[u8]) -> [u8; 8] {
+        self.counters.count();
+        sum::sum(segment).to_le_bytes()
     }
 
     /// Begins a generation (operation GENERATE; `header` is a GenerateRequest) and returns; the sink gets the rest.
@@ -179,11 +198,6 @@ impl Engine {
         let mut recorded = context.clone();
         recorded.spans = Some(Arc::clone(&self.spans));
         recorded
-    }
-
-    fn answer_at_once(&self, payload: ReplyPayload) -> OutgoingReply {
-        self.counters.count();
-        OutgoingReply { status: Status::Ok, header: Vec::new(), payload }
     }
 
     /// Fails once the engine drains.

@@ -19,9 +19,11 @@
 //! | [`queue`] | a queue of fixed slots with one reader and one writer |
 //! | [`arena`] | a buddy allocator (Knowlton 1965) whose books are private |
 //! | [`wake`] | futex and eventfd |
+//! | [`patience`] | watching for a moment before sleeping |
 
 pub mod arena;
 pub mod layout;
+pub mod patience;
 pub mod queue;
 pub mod region;
 pub mod wake;

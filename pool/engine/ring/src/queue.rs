@@ -104,6 +104,11 @@ impl<Slot: Copy> Reader<Slot> {
         self.head
     }
 
+    /// Whether a slot is there to be taken, or the queue is spoiled, as [`Self::pop`] then tells.
+    pub fn is_filled(&self) -> bool {
+        self.queue.tail().load(Ordering::Acquire) != self.head
+    }
+
     /// Takes the next slot, if there is one.
     pub fn pop(&mut self) -> Result<Option<Slot>, Corrupt> {
         let filled = self.queue.tail().load(Ordering::SeqCst).wrapping_sub(self.head);

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"time"
 
 	"treeline.dev/pool/engine"
 	"treeline.dev/pool/engine/ffi"
@@ -20,8 +21,15 @@ import (
 // with the engine's own code, so that only the way differs.
 const frameBytes = 16
 
-// openSocket starts the process behind the socket.
-func openSocket() (way, func(), error) {
+// socketBufferBytes is what each end of a connection may hold in the kernel, as far as the system allows it: a megabyte
+// goes through in few turns.
+const socketBufferBytes = 4 << 20
+
+// socketTimeMax is how long a connection may be used: a peer that has ended or hangs does not hold the benchmark up.
+const socketTimeMax = 10 * time.Minute
+
+// openSocket starts the process behind the socket, whose engine has the folder repository.
+func openSocket(repository string) (way, func(), error) {
 	folder, err := os.MkdirTemp("", "boundarybench")
 	if err != nil {
 		return way{}, nil, err
@@ -35,7 +43,7 @@ func openSocket() (way, func(), error) {
 	if err != nil {
 		return way{}, nil, err
 	}
-	command := exec.Command(os.Args[0], "--peer")
+	command := exec.Command(os.Args[0], "--peer", repository)
 	command.ExtraFiles = []*os.File{file}
 	command.Stderr = os.Stderr
 	if err := command.Start(); err != nil {
@@ -49,7 +57,14 @@ func openSocket() (way, func(), error) {
 	}
 	connect := func() (caller, error) {
 		connection, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
-		return &socketCaller{connection: connection}, err
+		if err != nil {
+			return nil, err
+		}
+		if err := widen(connection); err != nil {
+			_ = connection.Close()
+			return nil, err
+		}
+		return &socketCaller{connection: connection}, connection.SetDeadline(time.Now().Add(socketTimeMax))
 	}
 	return way{wayUnixSocket, onHeap, connect, []int{command.Process.Pid}}, closeAll, nil
 }
@@ -103,19 +118,27 @@ func readFrame(from io.Reader, frame []byte, buffer *[]byte, operation *uint64) 
 	return int(length), err
 }
 
+// widen gives a connection the large buffers.
+func widen(connection *net.UnixConn) error {
+	return errors.Join(connection.SetReadBuffer(socketBufferBytes), connection.SetWriteBuffer(socketBufferBytes))
+}
+
 // runPeer answers connections until it is killed.
-func runPeer() error {
+func runPeer(repository string) error {
 	listener, err := net.FileListener(os.NewFile(3, "socket"))
 	if err != nil {
 		return err
 	}
-	library, err := ffi.Open(ffi.Options{})
+	library, err := ffi.Open(ffi.Options{Settings: engine.Settings{Repository: repository, Threads: 1}})
 	if err != nil {
 		return err
 	}
 	for {
 		connection, err := listener.Accept()
 		if err != nil {
+			return err
+		}
+		if err := widen(connection.(*net.UnixConn)); err != nil {
 			return err
 		}
 		go answer(connection, throughPeer{library})

@@ -12,11 +12,14 @@ import (
 	"path/filepath"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+
 	"treeline.dev/pool/engine"
 	"treeline.dev/pool/engine/ffi"
 	"treeline.dev/pool/engine/grpc"
 	"treeline.dev/pool/engine/shm"
 	enginev1 "treeline.dev/pool/gen/treeline/engine/v1"
+	v1 "treeline.dev/pool/gen/treeline/v1"
 )
 
 const (
@@ -44,12 +47,28 @@ type caller interface {
 	close()
 }
 
-// throughEngine is a caller of an engine.
-type throughEngine struct{ engine engine.Engine }
+// throughEngine is a caller of an engine. What describes its call is the caller's own, and used again.
+type throughEngine struct {
+	engine  engine.Engine
+	made    engine.Call
+	payload [1][]byte
+	// header is that of INFER, for a tensor of headerBytes bytes.
+	header      []byte
+	headerBytes int
+}
 
-func (through throughEngine) call(operation enginev1.Operation, data []byte) (uint64, error) {
-	call := &engine.Call{Operation: operation, Payload: [][]byte{data}}
-	reply, err := through.engine.Call(context.Background(), call)
+func (through *throughEngine) call(operation enginev1.Operation, data []byte) (uint64, error) {
+	through.payload[0] = data
+	through.made.Operation, through.made.Payload, through.made.Header = operation, through.payload[:], nil
+	if operation == enginev1.Operation_OPERATION_INFER {
+		if through.header == nil || through.headerBytes != len(data) {
+			if err := through.describe(len(data)); err != nil {
+				return 0, err
+			}
+		}
+		through.made.Header = through.header
+	}
+	reply, err := through.engine.Call(context.Background(), &through.made)
 	if err != nil {
 		return 0, err
 	}
@@ -61,12 +80,20 @@ func (through throughEngine) call(operation enginev1.Operation, data []byte) (ui
 	return copied, err
 }
 
-func (throughEngine) close() {}
+// describe writes the header of INFER for a tensor of that many bytes.
+func (through *throughEngine) describe(bytes int) (err error) {
+	tensor := &v1.Tensor{Name: "x", Datatype: "UINT8", Shape: []int64{int64(bytes)}}
+	through.header, err = proto.Marshal(&v1.InferRequest{Model: identityModel, Inputs: []*v1.Tensor{tensor}})
+	through.headerBytes = bytes
+	return err
+}
+
+func (*throughEngine) close() {}
 
 func onHeap(size int) (*engine.Buffer, error) { return engine.NewBuffer(make([]byte, size), nil), nil }
 
 func engineWay(name string, to engine.Engine, reserve func(int) (*engine.Buffer, error), processes ...int) way {
-	connect := func() (caller, error) { return throughEngine{to}, nil }
+	connect := func() (caller, error) { return &throughEngine{engine: to}, nil }
 	return way{name: name, reserve: reserve, connect: connect, processes: processes}
 }
 
@@ -88,6 +115,9 @@ func openWays(ctx context.Context, program string) (ways []way, closeAll func(),
 		return nil, closeAll, err
 	}
 	closers = append(closers, func() { _ = os.RemoveAll(repository) })
+	if err := addIdentityModel(repository); err != nil {
+		return nil, closeAll, err
+	}
 	settings := engine.Settings{Repository: repository, Threads: 1}
 
 	library, err := ffi.Open(ffi.Options{Settings: settings})
@@ -109,7 +139,7 @@ func openWays(ctx context.Context, program string) (ways []way, closeAll func(),
 	if err != nil {
 		return nil, closeAll, err
 	}
-	socket, closeSocket, err := openSocket()
+	socket, closeSocket, err := openSocket(repository)
 	if err != nil {
 		return nil, closeAll, err
 	}
@@ -121,6 +151,17 @@ func openWays(ctx context.Context, program string) (ways []way, closeAll func(),
 		engineWay(wayGRPC, remote, remote.Reserve, listening.Process.Pid),
 		socket,
 	}, closeAll, nil
+}
+
+// identityModel answers with its input.
+const identityModel = "identity"
+
+func addIdentityModel(repository string) error {
+	folder := filepath.Join(repository, identityModel)
+	if err := os.Mkdir(folder, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(folder, "model.json"), []byte(`{"backend": "identity"}`), 0o644)
 }
 
 // listen starts the engine for gRPC.

@@ -41,6 +41,9 @@ func (queue *queue[slot]) push(value *slot) (bool, error) {
 	return true, nil
 }
 
+// isFilled tells whether a slot is there to be taken, or the queue is spoiled, as pop then tells. The reader alone calls it.
+func (queue *queue[slot]) isFilled() bool { return queue.tail.Load() != queue.own }
+
 // pop copies the next slot out, once: what is checked is what is used. The reader alone calls it.
 func (queue *queue[slot]) pop(value *slot) (bool, error) {
 	filled := queue.tail.Load() - queue.own

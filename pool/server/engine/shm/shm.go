@@ -7,6 +7,8 @@
 //	memory.go    sealed memfds, and futexes
 //	arena.go     a buddy allocator; requests.go puts it over the memory that all workers read
 //	queue.go     calls, replies and releases on their way
+//	incoming.go  replies, taken by who sleeps until they come, or by who watches for its own
+//	patience.go  when to watch, and when to sleep
 //	calls.go     what a call carries, and the calls that run
 //	worker.go    one process, from its start to its end
 //	fleet.go     all of them: who gets a call, and who is started again

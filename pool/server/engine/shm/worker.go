@@ -3,7 +3,6 @@ package shm
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -53,6 +52,7 @@ type worker struct {
 	releasing sync.Mutex
 	releases  *queue[uint64]
 	backlog   []uint64
+	replied   incoming
 	// models are those that it has ready; nil: not known.
 	models atomic.Pointer[map[string]struct{}]
 	// readerEnded is closed once no reply is taken any more.
@@ -92,6 +92,7 @@ func (worker *worker) makeMemory(options Options) (err error) {
 	worker.releases = newQueue[uint64](control, atReleasesTail, atReleasesHead,
 		atQueues+callSlots*256+replySlots*256, releaseSlots)
 	worker.sleepers = control.word(atCallsSleepers)
+	worker.replied = newIncoming(control)
 	return nil
 }
 
@@ -277,52 +278,6 @@ func (worker *worker) failAll() {
 	}
 }
 
-// read takes replies until the process has ended.
-func (worker *worker) read() {
-	defer worker.leave()
-	defer close(worker.readerEnded)
-	replies := newQueue[replySlot](worker.control, atRepliesTail, atRepliesHead, atQueues+callSlots*256, replySlots)
-	sleeping := worker.control.word(atRepliesSleepers)
-	blocked := worker.control.word(atRepliesBlocked)
-	var counter [8]byte
-	for {
-		if !worker.drain(replies, blocked) {
-			return
-		}
-		sleeping.Store(1)
-		if replies.tail.Load() != replies.own {
-			sleeping.Store(0)
-			continue
-		}
-		if _, err := worker.wake.Read(counter[:]); err != nil {
-			if !errors.Is(err, os.ErrDeadlineExceeded) {
-				worker.kill()
-			}
-			worker.drain(replies, blocked)
-			return
-		}
-	}
-}
-
-// drain takes all replies that are there; false where the worker cannot be trusted any more.
-func (worker *worker) drain(replies *queue[replySlot], blocked *atomic.Uint32) bool {
-	var slot replySlot
-	for {
-		found, err := replies.pop(&slot)
-		if err != nil {
-			worker.kill()
-			return false
-		}
-		if !found {
-			return true
-		}
-		worker.deliver(&slot)
-		if blocked.Load() > 0 {
-			wake(replies.head, wakeAll)
-		}
-	}
-}
-
 func (worker *worker) deliver(slot *replySlot) {
 	table := worker.table
 	table.mutex.Lock()
@@ -368,6 +323,8 @@ func (worker *worker) call(ctx context.Context, sent *prepared, start time.Time)
 		return nil, err
 	}
 	defer worker.leave()
+	sentAt := time.Now()
+	worker.watchFor(entry)
 	select {
 	case <-entry.wake:
 	case <-ctx.Done():
@@ -378,6 +335,7 @@ func (worker *worker) call(ctx context.Context, sent *prepared, start time.Time)
 	if entry.crashed {
 		return nil, errCrashed
 	}
+	worker.replied.patience.learn(time.Since(sentAt))
 	return worker.open(&entry.replies[0], sent, start)
 }
 

@@ -12,6 +12,7 @@ use engine_core::buffer::OutputMemory;
 use engine_core::guard::guarded;
 use engine_core::{CallContext, EngineError, Reason};
 use ring::layout::{CALL_PIECES, CallSlot, OPERATION_CANCEL, control};
+use ring::patience::Patience;
 use ring::queue::Reader;
 use ring::region::Region;
 use ring::wake;
@@ -36,11 +37,17 @@ pub struct Dispatcher {
     output: Arc<dyn OutputMemory>,
     replies: Replies,
     /// The leader's alone.
-    call_reader: Mutex<Reader<CallSlot>>,
+    incoming: Mutex<Incoming>,
     threads: Mutex<Threads>,
     leadership_free: Condvar,
     /// Calls that can be cancelled.
     running: Mutex<HashMap<u64, CallContext>>,
+}
+
+/// The reading end of the call queue, and how its reader waits.
+struct Incoming {
+    reader: Reader<CallSlot>,
+    patience: Patience,
 }
 
 #[derive(Default)]
@@ -71,7 +78,10 @@ impl Dispatcher {
             output: Arc::new(Output(reply_memory.clone())),
             memory: reply_memory,
             replies,
-            call_reader: Mutex::new(memory.call_reader),
+            incoming: Mutex::new(Incoming {
+                reader: memory.call_reader,
+                patience: Patience::new(std::thread::available_parallelism().map_or(1, usize::from)),
+            }),
             threads: Mutex::default(),
             leadership_free: Condvar::new(),
             running: Mutex::default(),
@@ -152,21 +162,35 @@ impl Dispatcher {
     }
 
     fn next_call(&self) -> CallSlot {
-        let mut reader = lock(&self.call_reader);
-        let sleepers = self.control.word(control::CALLS_SLEEPERS);
+        let mut incoming = lock(&self.incoming);
+        let Incoming { reader, patience } = &mut *incoming;
+        let mut waiting_since = None;
         loop {
             match reader.pop() {
-                Ok(Some(slot)) => return slot,
+                Ok(Some(slot)) => {
+                    if let Some(since) = waiting_since {
+                        patience.learn(Instant::now().saturating_duration_since(since));
+                    }
+                    return slot;
+                }
                 Ok(None) => {}
                 Err(_) => end("The server spoiled the call queue."),
             }
-            sleepers.store(1, Ordering::SeqCst);
-            let before = Instant::now();
-            wake::wait(reader.queue().tail(), reader.position(), IDLE_INTERVAL);
-            sleepers.store(0, Ordering::SeqCst);
-            if before.elapsed() >= IDLE_INTERVAL {
-                self.memory.collect();
+            let since = *waiting_since.get_or_insert_with(Instant::now);
+            if !patience.watch(|| reader.is_filled()) {
+                self.sleep(reader, since);
             }
+        }
+    }
+
+    /// Sleeps until the server has written a call, or for a while.
+    fn sleep(&self, reader: &Reader<CallSlot>, since: Instant) {
+        let sleepers = self.control.word(control::CALLS_SLEEPERS);
+        sleepers.store(1, Ordering::SeqCst);
+        wake::wait(reader.queue().tail(), reader.position(), IDLE_INTERVAL);
+        sleepers.store(0, Ordering::SeqCst);
+        if since.elapsed() >= IDLE_INTERVAL {
+            self.memory.collect();
         }
     }
 
