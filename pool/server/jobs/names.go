@@ -94,6 +94,18 @@ func checkRequest(request *v1.SubmitJobRequest) (model string, err error) {
 	return model, nil
 }
 
+// setModel gives the call's model another name.
+func setModel(request *v1.SubmitJobRequest, model string) {
+	switch call := request.GetCall().(type) {
+	case *v1.SubmitJobRequest_Generate:
+		call.Generate.Model = model
+	case *v1.SubmitJobRequest_Embed:
+		call.Embed.Model = model
+	case *v1.SubmitJobRequest_Infer:
+		call.Infer.Model = model
+	}
+}
+
 // modelBytesMax keeps subjects and names in NATS' bounds.
 const modelBytesMax = 200
 

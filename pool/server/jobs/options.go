@@ -58,6 +58,9 @@ type Options struct {
 	Caller Caller
 	// Models that this node can run now. Asked every two seconds.
 	Models func(ctx context.Context) []string
+	// Resolve gives the name by which the pool knows a model that a call names otherwise, such as by an alias of this node;
+	// another node may have other aliases. nil: names are what they are.
+	Resolve func(model string) string
 	// Servable is whether some node of the pool has the model: others are refused at once. nil: every model may come.
 	Servable func(model string) bool
 	// Workers is how many jobs of one model run at once on this node; 4.

@@ -118,11 +118,16 @@ func dial(ctx context.Context, options Options) (*nats.Conn, error) {
 	}
 }
 
-// Submit puts a call into the queue. The same idempotency key gives the same job, in whatever state it is.
+// Submit puts a call into the queue. The same idempotency key gives the same job, in whatever state it is. The call's model
+// may get another name.
 func (queue *Queue) Submit(ctx context.Context, request *v1.SubmitJobRequest) (*v1.Job, error) {
 	model, err := checkRequest(request)
 	if err != nil {
 		return nil, err
+	}
+	if queue.options.Resolve != nil {
+		model = queue.options.Resolve(model)
+		setModel(request, model)
 	}
 	call, digest, err := encodeCall(request)
 	if err != nil {

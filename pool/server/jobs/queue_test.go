@@ -27,6 +27,19 @@ func TestTheShippedConfigurationWritesToDiskBeforeItAcknowledges(t *testing.T) {
 	}
 }
 
+func TestAServerThatWritesLaterOrIsNoneIsNotTakenForOneThatWritesAtOnce(t *testing.T) {
+	t.Parallel()
+	later := startNATS(t, `jetstream { sync_interval: "2m" }`)
+	if err := VerifySync(t.Context(), http.DefaultClient, later.monitor); !errors.Is(err, ErrNotSynced) {
+		t.Error(err)
+	}
+	for _, monitor := range []string{later.monitor + "/nothing", "http://127.0.0.1:1"} {
+		if err := VerifySync(t.Context(), http.DefaultClient, monitor); err == nil || errors.Is(err, ErrNotSynced) {
+			t.Errorf("%s: %v", monitor, err)
+		}
+	}
+}
+
 func TestAJobRunsAndIsStoredAndAnswered(t *testing.T) {
 	t.Parallel()
 	server := startNATS(t)
@@ -327,6 +340,25 @@ func TestAFullQueueRefusesAndTheKeyStaysFree(t *testing.T) {
 	eventually(t, 10*time.Second, "the queue is empty", func() bool { return queued(t, queue) == 0 })
 	if end := awaitEnd(t, queue, submit(t, queue, embedJob("three", "hello", "")).GetId()); end.GetState() != v1.JobState_JOB_STATE_SUCCEEDED {
 		t.Errorf("%v", end)
+	}
+}
+
+func TestAModelNamedByAnAliasIsQueuedByItsOwnName(t *testing.T) {
+	t.Parallel()
+	options := quick(startNATS(t).url)
+	options.Resolve = func(model string) string { return strings.TrimPrefix(model, "alias-of-") }
+	options.Servable = func(model string) bool { return model == testModel }
+	options.Caller = callerFunc(answering)
+	queue := openQueue(t, options)
+	byAlias := embedJob("key", "hello", "")
+	byAlias.GetEmbed().Model = "alias-of-" + testModel
+	job := submit(t, queue, byAlias)
+	if end := awaitEnd(t, queue, job.GetId()); end.GetState() != v1.JobState_JOB_STATE_SUCCEEDED {
+		t.Errorf("%v", end)
+	}
+	// The same call by the model's own name is the same call.
+	if again := submit(t, queue, embedJob("key", "hello", "")); again.GetId() != job.GetId() {
+		t.Errorf("%s, then %s", job.GetId(), again.GetId())
 	}
 }
 

@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,9 +13,13 @@ import (
 // monitorBytesMax bounds an answer of NATS' monitoring.
 const monitorBytesMax = 1 << 20
 
+// ErrNotSynced means that NATS acknowledges messages before they are on disk.
+var ErrNotSynced = errors.New("NATS does not write each message to disk before it acknowledges it, so that a power cut may " +
+	"take accepted jobs with it: set `jetstream { sync_interval: always }` in its configuration (nats-server 2.10 or later)")
+
 // VerifySync asks a NATS server, by its monitoring address (such as http://127.0.0.1:8222), whether it writes each message
 // to disk before it acknowledges it (`sync_interval: always`). Without that, a power cut may take acknowledged jobs of the
-// last two minutes; what clients can ask by NATS itself does not tell. nil: it does.
+// last two minutes; what clients can ask by NATS itself does not tell. nil: it does; ErrNotSynced: it does not.
 func VerifySync(ctx context.Context, client *http.Client, monitor string) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -24,9 +29,12 @@ func VerifySync(ctx context.Context, client *http.Client, monitor string) error 
 	}
 	response, err := client.Do(request)
 	if err != nil {
-		return fmt.Errorf("jobs: NATS' monitoring: %w", err)
+		return fmt.Errorf("jobs: NATS' monitoring cannot be asked: %w", err)
 	}
 	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("jobs: NATS' monitoring at %s answers %s", monitor, response.Status)
+	}
 	var facts struct {
 		JetStream struct {
 			Config struct {
@@ -35,10 +43,10 @@ func VerifySync(ctx context.Context, client *http.Client, monitor string) error 
 		} `json:"jetstream"`
 	}
 	if err := json.NewDecoder(io.LimitReader(response.Body, monitorBytesMax)).Decode(&facts); err != nil {
-		return fmt.Errorf("jobs: NATS' monitoring: %w", err)
+		return fmt.Errorf("jobs: NATS' monitoring at %s does not answer as NATS does: %w", monitor, err)
 	}
 	if !facts.JetStream.Config.SyncAlways {
-		return fmt.Errorf("jobs: NATS at %s does not write each message to disk before it acknowledges it: set jetstream { sync_interval: always }", monitor)
+		return fmt.Errorf("jobs: %w", ErrNotSynced)
 	}
 	return nil
 }

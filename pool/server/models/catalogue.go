@@ -122,11 +122,17 @@ func (catalogue *Catalogue) refreshOlder(ctx context.Context, age time.Duration)
 	return made
 }
 
+// Resolve gives the name that an alias stands for; any other name is itself.
+func (catalogue *Catalogue) Resolve(name string) string {
+	if target, ok := catalogue.aliases[name]; ok {
+		return target
+	}
+	return name
+}
+
 // find gives the route of a name. A name that is not known makes the providers be asked once more: it may be new.
 func (catalogue *Catalogue) find(ctx context.Context, name string) (route, error) {
-	if target, ok := catalogue.aliases[name]; ok {
-		name = target
-	}
+	name = catalogue.Resolve(name)
 	if known := catalogue.routes.Load(); known != nil {
 		if found, ok := known.byName[name]; ok {
 			return found, nil

@@ -18,14 +18,11 @@ type reserver interface {
 // Reserve gives memory from which the engine that answers for the model reads a tensor without a copy, or nil where there
 // is none now. The caller releases it once it has the answer. A call may carry any other memory as well.
 func (catalogue *Catalogue) Reserve(model string, size int) *engine.Buffer {
-	if target, ok := catalogue.aliases[model]; ok {
-		model = target
-	}
 	known := catalogue.routes.Load()
 	if known == nil {
 		return nil
 	}
-	provider, ok := known.byName[model].provider.(reserver)
+	provider, ok := known.byName[catalogue.Resolve(model)].provider.(reserver)
 	if !ok {
 		return nil
 	}

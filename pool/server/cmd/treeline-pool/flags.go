@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,6 +47,7 @@ type settings struct {
 	consul      string
 	consulToken string
 	nats        string
+	natsMonitor string
 	natsCreds   string
 	natsStreams int
 	jobWorkers  int
@@ -109,7 +111,8 @@ func (help *help) define(into *settings) {
 	help.value(&into.labels, "label", "a label that the directory shows, `name=value`; may be repeated")
 
 	help.begin("Models")
-	help.text(&into.engine, "engine", engineDefault, "how the Rust engine is reached: `"+strings.Join(engineKinds(), ", ")+"`")
+	help.text(&into.engine, "engine", engineDefault, "how the Rust engine is reached: `"+strings.Join(engineKinds(), ", ")+"`; "+
+		"ffi is linked in, shm is processes on this machine, grpc another host, none no Rust engine")
 	help.text(&into.engineProgram, "engine-program", engineProgramBeside(), "the worker's `program`, with --engine shm")
 	help.number(&into.workers, "workers", 1, "`count` of worker processes, with --engine shm")
 	help.text(&into.engineAddress, "engine-address", "", "`address` of the engine, with --engine grpc: host:port, called by TLS where "+
@@ -128,8 +131,8 @@ func (help *help) define(into *settings) {
 	help.value(&into.aliases, "alias", "another name of a model, `name=model`; may be repeated. test=all-minilm-l6-v2 is there by default")
 
 	help.begin("Bounds")
-	help.number(&into.runningMax, "running-calls-max", models.RunningMaxDefault, "`count` of calls that run at once; more are refused with 429")
-	help.set.Int64Var(&into.bodyBytesMax, "body-bytes-max", door.BodyBytesMaxDefault, "`bytes` of a request's body")
+	help.number(&into.runningMax, "running-calls-max", models.RunningMaxDefault, "`count` of calls that run at once at most; more are refused with 429")
+	help.set.Int64Var(&into.bodyBytesMax, "body-bytes-max", door.BodyBytesMaxDefault, "`bytes` of a request's body at most")
 	help.add("body-bytes-max")
 	help.duration(&into.drainTimeout, "drain-timeout", 30*time.Second, "how long running calls may take after SIGTERM")
 
@@ -143,6 +146,8 @@ func (help *help) define(into *settings) {
 	help.text(&into.consul, "consul", "", "`address` of Consul's agent, such as http://127.0.0.1:8500")
 	help.text(&into.consulToken, "consul-token", "", "`token` of Consul's access control; better in the environment")
 	help.text(&into.nats, "nats", "", "`address` of NATS with JetStream, such as nats://127.0.0.1:4222; empty: no jobs")
+	help.text(&into.natsMonitor, "nats-monitor", "", "`address` of NATS' monitoring, such as http://127.0.0.1:8222: the node starts only "+
+		"where NATS writes each job to disk before it accepts it")
 	help.text(&into.natsCreds, "nats-credentials", "", "`file` of NATS credentials")
 	help.number(&into.natsStreams, "nats-replicas", 1, "`count` of replicas of each stream")
 	help.number(&into.jobWorkers, "job-workers", 0, "`count` of jobs of one model that run at once here; 0: the queue's default")
@@ -164,7 +169,8 @@ func environmentName(flagName string) string {
 // print writes the help.
 func (help *help) print(output io.Writer) {
 	_, _ = fmt.Fprintf(output, "treeline-pool answers for models on this machine: OpenAI's API, Open Inference, gRPC, Connect.\n\n"+
-		"Each flag may be given as a variable too: --drain-timeout as %s.\nA repeated flag's variable divides its values by commas.\n",
+		"Each flag may be given as a variable too: --drain-timeout as %s.\nA repeated flag's variable divides its values by commas. "+
+		"Values in brackets are the defaults.\nSIGTERM or Ctrl-C lets running calls finish; a second one ends the program at once.\n",
 		environmentName("drain-timeout"))
 	for _, section := range help.sections {
 		_, _ = fmt.Fprintf(output, "\n%s\n", section.title)
@@ -172,11 +178,33 @@ func (help *help) print(output io.Writer) {
 			shown := help.set.Lookup(name)
 			kind, usage := flag.UnquoteUsage(shown)
 			if preset := shown.DefValue; preset != "" && preset != "0" && preset != "false" {
-				usage += " (" + preset + ")"
+				usage += " [" + preset + "]"
 			}
-			_, _ = fmt.Fprintf(output, "  --%-32s %s\n", strings.TrimSpace(name+" "+strings.ToUpper(oneWord(kind))), usage)
+			first := "  --" + strings.TrimSpace(name+" "+strings.ToUpper(oneWord(kind)))
+			for _, line := range wrap(usage, helpWidth-helpIndent) {
+				_, _ = fmt.Fprintf(output, "%-*s%s\n", helpIndent, first, line)
+				first = ""
+			}
 		}
 	}
+}
+
+const (
+	// helpWidth is the columns of the help, and helpIndent those in front of the explanations.
+	helpWidth  = 110
+	helpIndent = 36
+)
+
+// wrap cuts a text between words into lines of at most width characters; a longer word has a line of its own.
+func wrap(text string, width int) (lines []string) {
+	line := ""
+	for word := range strings.FieldsSeq(text) {
+		if line != "" && len(line)+1+len(word) > width {
+			lines, line = append(lines, line), ""
+		}
+		line = strings.TrimSpace(line + " " + word)
+	}
+	return append(lines, line)
 }
 
 // oneWord keeps the help's first column narrow: a list of choices stands in the usage already.
@@ -237,6 +265,8 @@ func (settings *settings) check() error {
 		{(settings.tlsCertificate == "") != (settings.tlsKey == ""), "--tls-certificate and --tls-key belong together"},
 		{settings.tlsAuthority != "" && settings.tlsKey == "", "--tls-authority needs --tls-certificate and --tls-key"},
 		{len(settings.etcd.values) > 0 && settings.consul != "", "--etcd and --consul exclude each other"},
+		{settings.natsMonitor != "" && settings.nats == "", "--nats-monitor needs --nats"},
+		{settings.natsMonitor != "" && !isWebAddress(settings.natsMonitor), "--nats-monitor must be http://host:port or https://host:port"},
 		{settings.engine == "grpc" && settings.engineAddress == "", "--engine grpc needs --engine-address"},
 	} {
 		if bad.is {
@@ -254,6 +284,12 @@ func (settings *settings) check() error {
 		}
 	}
 	return fmt.Errorf("--engine must be one of %s", strings.Join(engineKinds(), ", "))
+}
+
+// isWebAddress tells whether a text is an absolute URL of HTTP.
+func isWebAddress(text string) bool {
+	parsed, err := url.Parse(text)
+	return err == nil && (parsed.Scheme == "http" || parsed.Scheme == "https") && parsed.Host != ""
 }
 
 // list is a flag that may be repeated. What the command line says replaces what the environment said.

@@ -29,6 +29,7 @@ func TestWhatDoesNotFitTogetherIsRefused(t *testing.T) {
 	for _, arguments := range []string{
 		"--engine teleport", "--workers 0", "--running-calls-max 0", "--body-bytes-max 0", "--tls-certificate a",
 		"--tls-authority a", "--etcd http://a --consul http://b", "--alias a", "--drain-timeout soon", "stray", "--nope",
+		"--nats-monitor http://127.0.0.1:8222", "--nats nats://127.0.0.1:4222 --nats-monitor 127.0.0.1:8222",
 	} {
 		if parsed, err := parse(strings.Fields(arguments), none, nil); err == nil {
 			t.Errorf("%s gave %+v", arguments, parsed)
@@ -48,6 +49,11 @@ func TestTheHelpNamesEveryFlag(t *testing.T) {
 	for _, want := range []string{"--listen", "127.0.0.1:8089", "--drain-timeout", "TREELINE_POOL_", "--trace-sample-ratio"} {
 		if !strings.Contains(output.String(), want) {
 			t.Errorf("%s is missing in %s", want, output.String())
+		}
+	}
+	for line := range strings.Lines(output.String()) {
+		if len(line) > helpWidth+1 {
+			t.Errorf("%q is too long", line)
 		}
 	}
 }

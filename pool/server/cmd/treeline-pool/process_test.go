@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -221,6 +222,93 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 	}
 	if status := pool.exitStatus(t); status != exitAtOnce {
 		t.Error(status, pool.text())
+	}
+}
+
+// children are the processes that a process has started.
+func children(t *testing.T, parent int) (found []int) {
+	t.Helper()
+	paths, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue // It has ended meanwhile.
+		}
+		// The second field is the program's name in brackets, which may hold blanks.
+		_, rest, _ := strings.Cut(string(text), ") ")
+		var state string
+		var of int
+		if _, err := fmt.Sscan(rest, &state, &of); err == nil && of == parent {
+			number, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+			found = append(found, number)
+		}
+	}
+	return found
+}
+
+func TestHoweverTheNodeEndsTheProcessesThatItStartedEndToo(t *testing.T) {
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGKILL} {
+		pool := startEngineNode(t, "--workers", "2")
+		workers := children(t, pool.command.Process.Pid)
+		if len(workers) != 2 {
+			t.Fatalf("%d workers", len(workers))
+		}
+		if err := pool.command.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		if status := pool.exitStatus(t); signal != syscall.SIGKILL && status != exitWell {
+			t.Errorf("%v: %d %s", signal, status, pool.text())
+		}
+		for _, worker := range workers {
+			awaitGone(t, worker)
+		}
+	}
+}
+
+// awaitGone waits until a process has ended.
+func awaitGone(t *testing.T, process int) {
+	t.Helper()
+	for range 1000 {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", process))
+		// What nobody has waited for yet is ended all the same.
+		if err != nil || strings.Contains(string(text), ") Z ") {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Errorf("the process %d goes on", process)
+}
+
+// monitorOf answers as NATS' monitoring does.
+func monitorOf(t *testing.T, facts string) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(writer http.ResponseWriter, request *http.Request) {
+		if request.URL.Path != "/varz" {
+			http.NotFound(writer, request)
+			return
+		}
+		_, _ = io.WriteString(writer, facts)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+func TestANodeDoesNotStartWithAQueueThatMayLoseWhatItHasAccepted(t *testing.T) {
+	careless := monitorOf(t, `{"jetstream":{"config":{"sync_always":false}}}`)
+	for _, test := range []struct{ monitor, says string }{
+		{careless, "sync_interval: always"},
+		{careless, "Without --nats-monitor the node starts"},
+		{careless + "/elsewhere", "404"},
+		{"http://127.0.0.1:1", "cannot be asked"},
+	} {
+		says, status := runProgram(t, "--engine", "none", "--listen", "127.0.0.1:0", "--nats", "nats://127.0.0.1:1",
+			"--nats-monitor", test.monitor)
+		if status != exitFailed || !strings.Contains(says, test.says) {
+			t.Errorf("%+v: %d %s", test, status, says)
+		}
 	}
 }
 

@@ -114,7 +114,7 @@ func serve(ctx context.Context, settings *settings, stop chan struct{}, log *slo
 
 // begin starts everything but does not wait for models.
 func (pool *running) begin(ctx context.Context) error {
-	if err := pool.beginSecurity(ctx); err != nil {
+	if err := pool.beginSecurity(); err != nil {
 		return err
 	}
 	listener, err := net.Listen("tcp", pool.settings.listen)
@@ -144,21 +144,19 @@ func (pool *running) begin(ctx context.Context) error {
 	return nil
 }
 
-// beginSecurity reads the certificates, and follows their files.
-func (pool *running) beginSecurity(ctx context.Context) error {
+// beginSecurity reads the certificates.
+func (pool *running) beginSecurity() error {
 	if pool.settings.tlsCertificate == "" {
 		return nil
 	}
 	files, err := tlsfiles.Open(tlsfiles.Options{
 		Certificate: pool.settings.tlsCertificate, Key: pool.settings.tlsKey, Authority: pool.settings.tlsAuthority,
 		Logger: pool.log,
+		// Called by Watch alone, which begins after the telemetry.
+		Exchanged: func(ends time.Time) { pool.telemetry.SetCertificateEnds(ends) },
 	})
-	if err != nil {
-		return err
-	}
 	pool.files = files
-	pool.background.Go(func() { files.Watch(ctx) })
-	return nil
+	return err
 }
 
 func (pool *running) beginTelemetry(ctx context.Context) (err error) {
@@ -175,6 +173,7 @@ func (pool *running) beginTelemetry(ctx context.Context) (err error) {
 	pool.ending.add("telemetry", pool.telemetry.Shutdown)
 	if pool.files != nil {
 		pool.telemetry.SetCertificateEnds(pool.files.Ends())
+		pool.background.Go(func() { pool.files.Watch(ctx) })
 	}
 	return nil
 }
@@ -255,6 +254,7 @@ func (pool *running) beginQueue(ctx context.Context) (err error) {
 		URL: pool.settings.nats, CredentialsFile: pool.settings.natsCreds, Node: pool.node.id,
 		Replicas: pool.settings.natsStreams, Workers: pool.settings.jobWorkers, Caller: pool.catalogue,
 		Models: pool.catalogue.Ready, Observer: pool.telemetry, Logger: pool.log,
+		Resolve:  pool.catalogue.Resolve,
 		Servable: func(model string) bool { return len(pool.membership.List(model)) > 0 },
 	}
 	if pool.files != nil {
@@ -262,10 +262,30 @@ func (pool *running) beginQueue(ctx context.Context) (err error) {
 	}
 	opening, cancel := context.WithTimeout(ctx, queueTimeout)
 	defer cancel()
+	if err := pool.verifyQueue(opening); err != nil {
+		return err
+	}
 	if pool.queue, err = jobs.Open(opening, options); err != nil {
 		return err
 	}
 	pool.ending.add("queue", pool.leaveQueue)
+	return nil
+}
+
+// verifyQueue refuses a NATS that may lose jobs it has accepted, where it is known how to ask.
+func (pool *running) verifyQueue(ctx context.Context) error {
+	monitor := pool.settings.natsMonitor
+	if monitor == "" {
+		pool.log.Info("whether NATS writes each job to disk before it accepts it is not known; --nats-monitor asks")
+		return nil
+	}
+	client := http.DefaultClient
+	if pool.files != nil {
+		client = pool.files.HTTPClient()
+	}
+	if err := jobs.VerifySync(ctx, client, monitor); err != nil {
+		return fmt.Errorf("%w. Without --nats-monitor the node starts all the same", err)
+	}
 	return nil
 }
 
