@@ -13,6 +13,7 @@ import (
 	enginev1 "treeline.dev/pool/gen/treeline/engine/v1"
 	v1 "treeline.dev/pool/gen/treeline/v1"
 	"treeline.dev/pool/models"
+	"treeline.dev/pool/tensors"
 )
 
 const (
@@ -221,7 +222,7 @@ func (provider *Provider) Infer(ctx context.Context, request *v1.InferRequest) (
 	}
 	defer provider.running.Add(-1)
 	for _, tensor := range request.Inputs {
-		if err := Check(tensor); err != nil {
+		if err := tensors.Check(tensor); err != nil {
 			return nil, err
 		}
 	}
@@ -353,10 +354,10 @@ func (provider *Provider) Train(ctx context.Context, request *v1.TrainModelReque
 	return &v1.TrainModelResponse{Model: model, Metrics: trained.Metrics}, nil
 }
 
-func checkTraining(tensors []*v1.Tensor) error {
+func checkTraining(given []*v1.Tensor) error {
 	bytes := 0
-	for _, tensor := range tensors {
-		if err := Check(tensor); err != nil {
+	for _, tensor := range given {
+		if err := tensors.Check(tensor); err != nil {
 			return err
 		}
 		bytes += len(tensor.Data)

@@ -6,88 +6,27 @@ import (
 	"math"
 
 	v1 "treeline.dev/pool/gen/treeline/v1"
+	"treeline.dev/pool/tensors"
 )
 
-// Bounds of a tensor.
-const (
-	// DimensionsMax is how many lengths a shape may have.
-	DimensionsMax = 16
-	// elementsMax keeps products of lengths far from overflow.
-	elementsMax = 1 << 40
-)
-
-var elementSizes = map[string]int{
-	"BOOL": 1, "UINT8": 1, "INT8": 1,
-	"UINT16": 2, "INT16": 2, "FP16": 2, "BF16": 2,
-	"UINT32": 4, "INT32": 4, "FP32": 4,
-	"UINT64": 8, "INT64": 8, "FP64": 8,
-}
-
-// ElementSize is the bytes of one element, 0 for BYTES; false for a datatype that there is not.
-func ElementSize(datatype string) (int, bool) {
-	size, found := elementSizes[datatype]
-	return size, found || datatype == "BYTES"
-}
-
-// ElementCount is the product of the lengths, or why the shape is none.
-func ElementCount(tensor *v1.Tensor) (int, error) {
-	if len(tensor.Shape) > DimensionsMax {
-		return 0, Invalid(tensor.Name, "A tensor has at most %d dimensions.", DimensionsMax)
-	}
-	count := int64(1)
-	for _, length := range tensor.Shape {
-		if length < 0 || (length > 0 && count > elementsMax/length) {
-			return 0, Invalid(tensor.Name, "A shape's lengths are 0 or more, and their product is a size.")
-		}
-		count *= length
-	}
-	return int(count), nil
-}
-
-// Check tells whether the data is as long as datatype and shape say.
-func Check(tensor *v1.Tensor) error {
-	count, err := ElementCount(tensor)
-	if err != nil {
-		return err
-	}
-	size, known := ElementSize(tensor.Datatype)
-	if !known {
-		return Invalid(tensor.Name, "There is no datatype %q.", tensor.Datatype)
-	}
-	if tensor.Datatype == "BYTES" {
-		strings, err := Strings(tensor)
-		if err == nil && len(strings) != count {
-			err = Invalid(tensor.Name, "The data of %q holds %d strings, its shape says %d.", tensor.Name, len(strings), count)
-		}
-		return err
-	}
-	if len(tensor.Data) != count*size {
-		return Invalid(tensor.Name, "The data of %q has %d bytes, which are not %d elements of %s.",
-			tensor.Name, len(tensor.Data), count, tensor.Datatype)
-	}
-	return nil
-}
-
-// Strings are the elements of a BYTES tensor: a 32-bit length and that many bytes each.
+// Strings are the elements of a BYTES tensor.
 func Strings(tensor *v1.Tensor) ([]string, error) {
-	var elements []string
-	for rest := tensor.Data; len(rest) > 0; {
-		if len(rest) < 4 || uint64(len(rest)-4) < uint64(binary.LittleEndian.Uint32(rest)) {
-			return nil, Invalid(tensor.Name, "A string of the tensor is longer than its data.")
-		}
-		length := binary.LittleEndian.Uint32(rest)
-		elements = append(elements, string(rest[4:4+length]))
-		rest = rest[4+length:]
+	elements, isWhole := tensors.Strings(tensor.Data)
+	if !isWhole {
+		return nil, Invalid(tensor.Name, "A string of the tensor is longer than its data.")
 	}
-	return elements, nil
+	texts := make([]string, len(elements))
+	for index, element := range elements {
+		texts[index] = string(element)
+	}
+	return texts, nil
 }
 
 // FromStrings is a BYTES tensor.
 func FromStrings(name string, shape []int64, elements []string) *v1.Tensor {
 	var data []byte
 	for _, element := range elements {
-		data = binary.LittleEndian.AppendUint32(data, uint32(len(element)))
-		data = append(data, element...)
+		data = tensors.AppendString(data, []byte(element))
 	}
 	return &v1.Tensor{Name: name, Datatype: "BYTES", Shape: shape, Data: data}
 }
@@ -98,7 +37,7 @@ func Floats(tensor *v1.Tensor) ([]float64, error) {
 	if read == nil {
 		return nil, Invalid(tensor.Name, "%s cannot be read as numbers here; send FP32 or FP64.", tensor.Datatype)
 	}
-	size := elementSizes[tensor.Datatype]
+	size, _ := tensors.ElementBytes(tensor.Datatype)
 	values := make([]float64, len(tensor.Data)/size)
 	for index := range values {
 		values[index] = read(tensor.Data[index*size:])
@@ -153,8 +92,8 @@ func FromIntegers(name string, shape []int64, values []int64) *v1.Tensor {
 }
 
 // Named is the tensor of that name.
-func Named(tensors []*v1.Tensor, name string) (*v1.Tensor, error) {
-	for _, tensor := range tensors {
+func Named(among []*v1.Tensor, name string) (*v1.Tensor, error) {
+	for _, tensor := range among {
 		if tensor.Name == name {
 			return tensor, nil
 		}

@@ -69,8 +69,8 @@ func (oip *Door) dispatch(
 type kind int
 
 const (
-	// tensors is a model that takes tensors itself, and any that says nothing of what it can do.
-	tensors kind = iota
+	// anyTensors is a model that takes tensors itself, and any that says nothing of what it can do.
+	anyTensors kind = iota
 	embedding
 	language
 )
@@ -80,14 +80,14 @@ func kindOf(model *v1.Model) kind {
 	for _, capability := range model.GetCapabilities() {
 		switch capability {
 		case "infer":
-			return tensors
+			return anyTensors
 		case "embed":
 			return embedding
 		case "generate":
 			return language
 		}
 	}
-	return tensors
+	return anyTensors
 }
 
 // kindFor is what a call asks of a model that can do several things; its inputs tell.
@@ -96,7 +96,7 @@ func kindFor(model *v1.Model, inputs []*v1.Tensor) kind {
 	for _, input := range inputs {
 		switch {
 		case can("infer"):
-			return tensors
+			return anyTensors
 		case input.GetName() == "text_input" && can("generate"):
 			return language
 		case (input.GetName() == "text" || input.GetName() == "input_ids") && can("embed"):

@@ -6,6 +6,7 @@ import (
 
 	v1 "treeline.dev/pool/gen/treeline/v1"
 	"treeline.dev/pool/models"
+	"treeline.dev/pool/tensors"
 )
 
 // embeddingInputs and embeddingOutputs are how an embedding model is shown: either `text`, or `input_ids` with or without
@@ -84,7 +85,8 @@ func fillTexts(call *v1.EmbedRequest, text *v1.Tensor) error {
 	if text.GetDatatype() != "BYTES" {
 		return models.Invalid("text", "text must be BYTES.")
 	}
-	for _, element := range elementsOf(text.GetData()) {
+	elements, _ := tensors.Strings(text.GetData())
+	for _, element := range elements {
 		if len(element) == 0 {
 			return models.Invalid("text", "A text is empty.")
 		}

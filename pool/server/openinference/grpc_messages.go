@@ -4,6 +4,7 @@ import (
 	"treeline.dev/pool/gen/inference"
 	v1 "treeline.dev/pool/gen/treeline/v1"
 	"treeline.dev/pool/models"
+	"treeline.dev/pool/tensors"
 )
 
 // parseGRPC reads a call; its data is either in the raw contents, one an input, or in each input's typed contents.
@@ -48,7 +49,7 @@ func parseGRPC(request *inference.ModelInferRequest) (*v1.InferRequest, error) {
 }
 
 func parseInput(input *inference.ModelInferRequest_InferInputTensor, raw []byte, isRaw bool) (*v1.Tensor, error) {
-	frame, err := newFrame(input.GetName(), input.GetDatatype(), input.GetShape())
+	frame, err := tensors.NewFrame(input.GetName(), input.GetDatatype(), input.GetShape())
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +62,7 @@ func parseInput(input *inference.ModelInferRequest_InferInputTensor, raw []byte,
 			return nil, err
 		}
 	}
-	tensor, err := frame.tensor(raw)
+	tensor, err := frame.Tensor(raw)
 	if err != nil {
 		return nil, err
 	}

@@ -9,19 +9,20 @@ import (
 
 	v1 "treeline.dev/pool/gen/treeline/v1"
 	"treeline.dev/pool/models"
+	"treeline.dev/pool/tensors"
 )
 
 // parseData turns a tensor's `data`, valid JSON of nested or flat arrays in row-major order, into raw bytes in memory.
-func parseData(frame frame, data []byte, into *memory) ([]byte, error) {
-	if frame.kind.isRawOnly {
-		return nil, models.Invalid(frame.name, "%s has no form in JSON: send %q as binary data.",
-			frame.datatype, models.Shorten(frame.name))
+func parseData(frame tensors.Frame, data []byte, into *memory) ([]byte, error) {
+	if isRawOnly(frame.Datatype) {
+		return nil, models.Invalid(frame.Name, "%s has no form in JSON: send %q as binary data.",
+			frame.Datatype, models.Shorten(frame.Name))
 	}
 	// As much as the shape claims, but no more than the text could hold: a value has at least two characters, and a text in
 	// JSON is at least as long as what it says.
-	size := min(frame.elements, len(data)/2+1) * frame.kind.size
-	if frame.kind.size == 0 {
-		size = min(frame.elements, len(data)/2+1)*lengthBytes + len(data)
+	size := min(frame.Elements, len(data)/2+1) * frame.ElementBytes
+	if frame.ElementBytes == 0 {
+		size = min(frame.Elements, len(data)/2+1)*tensors.LengthBytes + len(data)
 	}
 	raw := into.room(size)
 	count := 0
@@ -33,16 +34,16 @@ func parseData(frame frame, data []byte, into *memory) ([]byte, error) {
 		}
 		end := valueEnd(data, position)
 		var ok bool
-		if raw, ok = appendValue(raw, frame.datatype, data[position:end]); !ok {
-			return nil, models.Invalid(frame.name, "Element %d of %q is not a value of %s.",
-				count, models.Shorten(frame.name), frame.datatype)
+		if raw, ok = appendValue(raw, frame.Datatype, data[position:end]); !ok {
+			return nil, models.Invalid(frame.Name, "Element %d of %q is not a value of %s.",
+				count, models.Shorten(frame.Name), frame.Datatype)
 		}
 		count++
 		position = end
 	}
-	if count != frame.elements {
-		return nil, models.Invalid(frame.name, "The data of %q has %d elements; its shape makes %d.",
-			models.Shorten(frame.name), count, frame.elements)
+	if count != frame.Elements {
+		return nil, models.Invalid(frame.Name, "The data of %q has %d elements; its shape makes %d.",
+			models.Shorten(frame.Name), count, frame.Elements)
 	}
 	return raw, nil
 }
@@ -76,7 +77,7 @@ func appendValue(raw []byte, datatypeName string, value []byte) ([]byte, bool) {
 		if json.Unmarshal(value, &text) != nil || value[0] != '"' {
 			return raw, false
 		}
-		return appendBytes(raw, []byte(text)), true
+		return tensors.AppendString(raw, []byte(text)), true
 	case "FP32":
 		number, err := strconv.ParseFloat(string(value), 32)
 		return binary.LittleEndian.AppendUint32(raw, math.Float32bits(float32(number))), err == nil
@@ -84,11 +85,11 @@ func appendValue(raw []byte, datatypeName string, value []byte) ([]byte, bool) {
 		number, err := strconv.ParseFloat(string(value), 64)
 		return binary.LittleEndian.AppendUint64(raw, math.Float64bits(number)), err == nil
 	case "UINT8", "UINT16", "UINT32", "UINT64":
-		size := datatypes[datatypeName].size
+		size, _ := tensors.ElementBytes(datatypeName)
 		number, err := strconv.ParseUint(string(value), 10, size*8)
 		return appendInteger(raw, size, number), err == nil
 	}
-	size := datatypes[datatypeName].size
+	size, _ := tensors.ElementBytes(datatypeName)
 	number, err := strconv.ParseInt(string(value), 10, size*8)
 	return appendInteger(raw, size, uint64(number)), err == nil
 }
@@ -112,11 +113,11 @@ func appendInteger(raw []byte, size int, number uint64) []byte {
 
 // formatData turns raw data into a flat JSON array.
 func formatData(tensor *v1.Tensor) (json.RawMessage, error) {
-	kind := datatypes[tensor.GetDatatype()]
-	if kind.isRawOnly {
+	if isRawOnly(tensor.GetDatatype()) {
 		return nil, models.Invalid(tensor.GetName(), "%s has no form in JSON: ask for %q as binary data.",
 			tensor.GetDatatype(), tensor.GetName())
 	}
+	size, _ := tensors.ElementBytes(tensor.GetDatatype())
 	text := append(make([]byte, 0, len(tensor.GetData())*2+2), '[')
 	data := tensor.GetData()
 	for len(data) > 0 {
@@ -124,7 +125,7 @@ func formatData(tensor *v1.Tensor) (json.RawMessage, error) {
 			text = append(text, ',')
 		}
 		var ok bool
-		if text, data, ok = formatNext(text, tensor.GetDatatype(), kind.size, data); !ok {
+		if text, data, ok = formatNext(text, tensor.GetDatatype(), size, data); !ok {
 			return nil, models.Invalid(tensor.GetName(),
 				"%q holds a value that has no form in JSON: ask for it as binary data.", tensor.GetName())
 		}
@@ -135,7 +136,7 @@ func formatData(tensor *v1.Tensor) (json.RawMessage, error) {
 // formatNext adds the first element of data, and gives what follows it.
 func formatNext(text []byte, datatypeName string, size int, data []byte) (longer, rest []byte, ok bool) {
 	if datatypeName == "BYTES" {
-		element, rest, ok := nextBytes(data)
+		element, rest, ok := tensors.NextString(data)
 		if !ok || !utf8.Valid(element) {
 			return text, nil, false
 		}

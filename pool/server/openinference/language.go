@@ -8,6 +8,7 @@ import (
 	v1 "treeline.dev/pool/gen/treeline/v1"
 	"treeline.dev/pool/models"
 	"treeline.dev/pool/openai"
+	"treeline.dev/pool/tensors"
 )
 
 // languageInputs and languageOutputs are how a language model is shown, with the names of Triton's vLLM backend.
@@ -68,7 +69,7 @@ func toGenerate(request *v1.InferRequest) (call *v1.GenerateRequest, isStream bo
 }
 
 func oneText(input *v1.Tensor) (*string, error) {
-	elements := elementsOf(input.GetData())
+	elements, _ := tensors.Strings(input.GetData())
 	if input.GetDatatype() != "BYTES" || len(elements) != 1 {
 		return nil, models.Invalid(input.GetName(), "%s must be one element of BYTES.", input.GetName())
 	}
@@ -126,7 +127,7 @@ func (oip *Door) generateWhole(
 	}
 	var data []byte
 	for index := range texts {
-		data = appendBytes(data, []byte(texts[index].String()))
+		data = tensors.AppendString(data, []byte(texts[index].String()))
 	}
 	return textResponse(model, request, orVersion(version, model), int64(len(texts)), data), nil
 }
@@ -145,7 +146,7 @@ func (oip *Door) generateStream(
 		if piece.GetText() == "" {
 			return nil
 		}
-		return send(textResponse(model, request, model.GetVersion(), 1, appendBytes(nil, []byte(piece.GetText()))))
+		return send(textResponse(model, request, model.GetVersion(), 1, tensors.AppendString(nil, []byte(piece.GetText()))))
 	})
 	oip.statistics.count(model.GetName(), begun, oip.Now(), err == nil)
 	return err

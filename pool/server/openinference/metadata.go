@@ -45,13 +45,13 @@ func configOf(model *v1.Model) *inference.ModelConfig {
 	}
 	for _, input := range inputs {
 		config.Input = append(config.Input, &inference.ModelInput{
-			Name: input.GetName(), DataType: datatypes[input.GetDatatype()].config, Dims: input.GetShape(),
+			Name: input.GetName(), DataType: configTypes[input.GetDatatype()], Dims: input.GetShape(),
 			Optional: optionalInputs[input.GetName()],
 		})
 	}
 	for _, output := range outputs {
 		config.Output = append(config.Output, &inference.ModelOutput{
-			Name: output.GetName(), DataType: datatypes[output.GetDatatype()].config, Dims: output.GetShape(),
+			Name: output.GetName(), DataType: configTypes[output.GetDatatype()], Dims: output.GetShape(),
 		})
 	}
 	return config

@@ -8,6 +8,7 @@ import (
 	"treeline.dev/pool/door"
 	v1 "treeline.dev/pool/gen/treeline/v1"
 	"treeline.dev/pool/models"
+	"treeline.dev/pool/tensors"
 )
 
 // generated is an answer of the generate extension.
@@ -70,7 +71,7 @@ func parseGenerate(body []byte) (*v1.InferRequest, error) {
 
 // addInput adds a tensor of one element.
 func addInput(call *v1.InferRequest, name, datatypeName string, value json.RawMessage) error {
-	frame, err := newFrame(name, datatypeName, []int64{1})
+	frame, err := tensors.NewFrame(name, datatypeName, []int64{1})
 	if err != nil {
 		return err
 	}
@@ -78,7 +79,7 @@ func addInput(call *v1.InferRequest, name, datatypeName string, value json.RawMe
 	if err != nil {
 		return err
 	}
-	tensor, err := frame.tensor(raw)
+	tensor, err := frame.Tensor(raw)
 	call.Inputs = append(call.Inputs, tensor)
 	return err
 }
@@ -120,7 +121,8 @@ func shownText(response *v1.InferResponse) generated {
 		ModelName: response.GetModel(), ModelVersion: response.GetVersion(), ID: response.GetId(),
 	}
 	var texts []string
-	for _, element := range elementsOf(response.GetOutputs()[0].GetData()) {
+	elements, _ := tensors.Strings(response.GetOutputs()[0].GetData())
+	for _, element := range elements {
 		texts = append(texts, string(element))
 	}
 	shown.TextOutput = texts

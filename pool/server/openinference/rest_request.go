@@ -10,6 +10,7 @@ import (
 	"treeline.dev/pool/door"
 	v1 "treeline.dev/pool/gen/treeline/v1"
 	"treeline.dev/pool/models"
+	"treeline.dev/pool/tensors"
 )
 
 // headLengthHeader says how long the JSON is in front of binary data.
@@ -131,7 +132,7 @@ func (request *restRequest) toPool(body *door.Body, into *memory) (*v1.InferRequ
 
 // toPool gives the tensor; its binary data is what comes next of the body.
 func (input *restInput) toPool(body *door.Body, into *memory) (*v1.Tensor, error) {
-	frame, err := newFrame(input.Name, input.Datatype, input.Shape)
+	frame, err := tensors.NewFrame(input.Name, input.Datatype, input.Shape)
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +154,7 @@ func (input *restInput) toPool(body *door.Body, into *memory) (*v1.Tensor, error
 	if err != nil {
 		return nil, err
 	}
-	tensor, err := frame.tensor(raw)
+	tensor, err := frame.Tensor(raw)
 	if err != nil {
 		return nil, err
 	}
@@ -162,14 +163,14 @@ func (input *restInput) toPool(body *door.Body, into *memory) (*v1.Tensor, error
 }
 
 // readBinary reads the size bytes of a tensor.
-func readBinary(frame frame, size int, body *door.Body, into *memory) ([]byte, error) {
+func readBinary(frame tensors.Frame, size int, body *door.Body, into *memory) ([]byte, error) {
 	// Before memory is taken for what cannot be the tensor's.
-	if err := frame.checkSize(size); err != nil {
+	if err := frame.CheckSize(size); err != nil {
 		return nil, err
 	}
 	raw, err := into.read(body, size)
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return nil, models.Invalid(frame.name, "The binary data of %q ends too early.", models.Shorten(frame.name))
+		return nil, models.Invalid(frame.Name, "The binary data of %q ends too early.", models.Shorten(frame.Name))
 	}
 	return raw, err
 }

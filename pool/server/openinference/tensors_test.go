@@ -15,6 +15,7 @@ import (
 	"treeline.dev/pool/door"
 	"treeline.dev/pool/gen/inference"
 	v1 "treeline.dev/pool/gen/treeline/v1"
+	"treeline.dev/pool/tensors"
 )
 
 // cases are a value list of each datatype that JSON can say, and its bytes.
@@ -37,12 +38,12 @@ var cases = []struct {
 		binary.LittleEndian.AppendUint32(nil, math.Float32bits(1.5)), math.Float32bits(-math.MaxFloat32))},
 	{"FP64", `[0.1,1e-300]`, binary.LittleEndian.AppendUint64(
 		binary.LittleEndian.AppendUint64(nil, math.Float64bits(0.1)), math.Float64bits(1e-300))},
-	{"BYTES", `["a\"é","🌲"]`, appendBytes(appendBytes(nil, []byte(`a"é`)), []byte("🌲"))},
+	{"BYTES", `["a\"é","🌲"]`, tensors.AppendString(tensors.AppendString(nil, []byte(`a"é`)), []byte("🌲"))},
 }
 
 func TestEveryDatatypeGoesThroughJSONUnchanged(t *testing.T) {
 	for _, test := range cases {
-		frame, err := newFrame("x", test.datatype, []int64{2, 1})
+		frame, err := tensors.NewFrame("x", test.datatype, []int64{2, 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +51,7 @@ func TestEveryDatatypeGoesThroughJSONUnchanged(t *testing.T) {
 		if err != nil || !bytes.Equal(raw, test.raw) {
 			t.Errorf("%s: %v %v", test.datatype, raw, err)
 		}
-		if _, err := frame.tensor(raw); err != nil {
+		if _, err := frame.Tensor(raw); err != nil {
 			t.Error(err)
 		}
 		text, err := formatData(&v1.Tensor{Datatype: test.datatype, Data: test.raw})
@@ -61,7 +62,7 @@ func TestEveryDatatypeGoesThroughJSONUnchanged(t *testing.T) {
 }
 
 func TestNestedArraysAreFlattened(t *testing.T) {
-	frame, _ := newFrame("x", "INT32", []int64{2, 2})
+	frame, _ := tensors.NewFrame("x", "INT32", []int64{2, 2})
 	raw, err := parseData(frame, []byte("[ [1, 2],\n\t[3 ,4] ]"), nil)
 	if err != nil || !bytes.Equal(raw, []byte{1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0}) {
 		t.Error(raw, err)
@@ -74,7 +75,7 @@ func TestAValueThatDoesNotFitItsDatatypeIsRefused(t *testing.T) {
 		{"INT32", `["1"]`}, {"BOOL", "[1]"}, {"BYTES", "[1]"}, {"BYTES", "[null]"}, {"FP32", "[1e39]"}, {"FP64", "[true]"},
 		{"FP32", "[{}]"}, {"FP32", "[null]"}, {"FP32", "[]"}, {"FP32", "[1,2]"}, {"FP16", "[1]"}, {"BF16", "[1]"},
 	} {
-		frame, err := newFrame("x", test.datatype, []int64{1})
+		frame, err := tensors.NewFrame("x", test.datatype, []int64{1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -88,7 +89,7 @@ func TestAValueThatDoesNotFitItsDatatypeIsRefused(t *testing.T) {
 			t.Errorf("%s", text)
 		}
 	}
-	if text, err := formatData(&v1.Tensor{Datatype: "BYTES", Data: appendBytes(nil, []byte{255})}); err == nil {
+	if text, err := formatData(&v1.Tensor{Datatype: "BYTES", Data: tensors.AppendString(nil, []byte{255})}); err == nil {
 		t.Errorf("%s", text)
 	}
 }
@@ -98,26 +99,26 @@ func TestAFrameThatCannotBeIsRefused(t *testing.T) {
 		name, datatype string
 		shape          []int64
 	}{
-		{"", "FP32", nil}, {"x", "FP8", nil}, {"x", "FP32", []int64{-1}}, {"x", "FP32", make([]int64, rankMax+1)},
+		{"", "FP32", nil}, {"x", "FP8", nil}, {"x", "FP32", []int64{-1}}, {"x", "FP32", make([]int64, tensors.DimensionsMax+1)},
 		{"x", "FP32", []int64{1 << 30, 1 << 30, 1 << 30}}, {"x", "FP32", []int64{math.MaxInt64}},
 	} {
-		if frame, err := newFrame(test.name, test.datatype, test.shape); err == nil {
+		if frame, err := tensors.NewFrame(test.name, test.datatype, test.shape); err == nil {
 			t.Error(frame)
 		}
 	}
 }
 
 func TestDataOfTheWrongLengthIsRefused(t *testing.T) {
-	floats, _ := newFrame("x", "FP32", []int64{2})
-	texts, _ := newFrame("x", "BYTES", []int64{2})
+	floats, _ := tensors.NewFrame("x", "FP32", []int64{2})
+	texts, _ := tensors.NewFrame("x", "BYTES", []int64{2})
 	for _, test := range []struct {
-		frame frame
+		frame tensors.Frame
 		data  []byte
 	}{
-		{floats, make([]byte, 7)}, {floats, make([]byte, 12)}, {texts, appendBytes(nil, []byte("a"))},
+		{floats, make([]byte, 7)}, {floats, make([]byte, 12)}, {texts, tensors.AppendString(nil, []byte("a"))},
 		{texts, []byte{255, 255, 255, 255, 1}}, {texts, []byte{1, 0}},
 	} {
-		if tensor, err := test.frame.tensor(test.data); err == nil {
+		if tensor, err := test.frame.Tensor(test.data); err == nil {
 			t.Error(tensor)
 		}
 	}
@@ -135,7 +136,7 @@ func TestTypedContentsBecomeTheSameBytesAsJSON(t *testing.T) {
 		"BYTES": {BytesContents: [][]byte{[]byte(`a"é`), []byte("🌲")}},
 	}
 	for _, test := range cases {
-		frame, _ := newFrame("x", test.datatype, []int64{2})
+		frame, _ := tensors.NewFrame("x", test.datatype, []int64{2})
 		if raw, err := parseContents(frame, contents[test.datatype]); err != nil || !bytes.Equal(raw, test.raw) {
 			t.Errorf("%s: %v %v", test.datatype, raw, err)
 		}
@@ -143,7 +144,7 @@ func TestTypedContentsBecomeTheSameBytesAsJSON(t *testing.T) {
 	for datatype, bad := range map[string]*inference.InferTensorContents{
 		"INT8": {IntContents: []int32{128}}, "UINT16": {UintContents: []uint32{65536}}, "FP16": {Fp32Contents: []float32{1}},
 	} {
-		frame, _ := newFrame("x", datatype, []int64{1})
+		frame, _ := tensors.NewFrame("x", datatype, []int64{1})
 		if raw, err := parseContents(frame, bad); err == nil {
 			t.Error(datatype, raw)
 		}
@@ -168,7 +169,7 @@ func TestAnyDoubleGoesThroughJSONUnchanged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	frame, _ := newFrame("x", "FP64", []int64{1000})
+	frame, _ := tensors.NewFrame("x", "FP64", []int64{1000})
 	raw, err := parseData(frame, text, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -202,11 +203,11 @@ func FuzzParseREST(f *testing.F) {
 			return
 		}
 		for _, input := range call.GetInputs() {
-			frame, err := newFrame(input.GetName(), input.GetDatatype(), input.GetShape())
+			frame, err := tensors.NewFrame(input.GetName(), input.GetDatatype(), input.GetShape())
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := frame.tensor(input.GetData()); err != nil {
+			if _, err := frame.Tensor(input.GetData()); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -6,27 +6,28 @@ import (
 
 	"treeline.dev/pool/gen/inference"
 	"treeline.dev/pool/models"
+	"treeline.dev/pool/tensors"
 )
 
 // parseContents turns a tensor's typed contents into raw data.
-func parseContents(frame frame, contents *inference.InferTensorContents) ([]byte, error) {
+func parseContents(frame tensors.Frame, contents *inference.InferTensorContents) ([]byte, error) {
 	var raw []byte
 	ok := true
-	switch frame.datatype {
+	switch frame.Datatype {
 	case "BOOL":
 		for _, value := range contents.GetBoolContents() {
 			raw = appendInteger(raw, 1, map[bool]uint64{true: 1}[value])
 		}
 	case "INT8", "INT16", "INT32":
-		bits := frame.kind.size * 8
+		bits := frame.ElementBytes * 8
 		for _, value := range contents.GetIntContents() {
 			ok = ok && int64(value) == int64(value)<<(64-bits)>>(64-bits)
-			raw = appendInteger(raw, frame.kind.size, uint64(value))
+			raw = appendInteger(raw, frame.ElementBytes, uint64(value))
 		}
 	case "UINT8", "UINT16", "UINT32":
 		for _, value := range contents.GetUintContents() {
-			ok = ok && uint64(value) < 1<<(frame.kind.size*8)
-			raw = appendInteger(raw, frame.kind.size, uint64(value))
+			ok = ok && uint64(value) < 1<<(frame.ElementBytes*8)
+			raw = appendInteger(raw, frame.ElementBytes, uint64(value))
 		}
 	case "INT64":
 		for _, value := range contents.GetInt64Contents() {
@@ -46,15 +47,15 @@ func parseContents(frame frame, contents *inference.InferTensorContents) ([]byte
 		}
 	case "BYTES":
 		for _, value := range contents.GetBytesContents() {
-			raw = appendBytes(raw, value)
+			raw = tensors.AppendString(raw, value)
 		}
 	default:
-		return nil, models.Invalid(frame.name, "%s has no typed contents: send %q in raw_input_contents.",
-			frame.datatype, models.Shorten(frame.name))
+		return nil, models.Invalid(frame.Name, "%s has no typed contents: send %q in raw_input_contents.",
+			frame.Datatype, models.Shorten(frame.Name))
 	}
 	if !ok {
-		return nil, models.Invalid(frame.name, "An element of %q does not fit %s.",
-			models.Shorten(frame.name), frame.datatype)
+		return nil, models.Invalid(frame.Name, "An element of %q does not fit %s.",
+			models.Shorten(frame.Name), frame.Datatype)
 	}
 	return raw, nil
 }

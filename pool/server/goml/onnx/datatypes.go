@@ -7,6 +7,7 @@ import (
 
 	v1 "treeline.dev/pool/gen/treeline/v1"
 	"treeline.dev/pool/goml"
+	"treeline.dev/pool/tensors"
 )
 
 // elementTypes are ONNX Runtime's names of the datatypes.
@@ -49,7 +50,7 @@ func toValue(tensor *v1.Tensor) (ort.Value, error) {
 		}
 		return value, nil
 	}
-	size, _ := goml.ElementSize(tensor.Datatype)
+	size, _ := tensors.ElementBytes(tensor.Datatype)
 	data := tensor.Data
 	if uintptr(unsafe.Pointer(unsafe.SliceData(data)))%uintptr(size) != 0 {
 		// Go aligns every allocation of a byte slice of this size to 8 bytes.

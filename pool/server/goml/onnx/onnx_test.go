@@ -14,6 +14,7 @@ import (
 	enginev1 "treeline.dev/pool/gen/treeline/engine/v1"
 	v1 "treeline.dev/pool/gen/treeline/v1"
 	"treeline.dev/pool/goml"
+	"treeline.dev/pool/tensors"
 )
 
 // library finds ONNX Runtime: by the variable, or where `npm run models -- --pool` puts it.
@@ -81,7 +82,7 @@ func TestEveryDatatypePassesUnchanged(test *testing.T) {
 		if info.Datatype == "BYTES" {
 			tensor.Data = goml.FromStrings("", nil, []string{"grüße", ""}).Data
 		} else {
-			size, _ := goml.ElementSize(info.Datatype)
+			size, _ := tensors.ElementBytes(info.Datatype)
 			for index := range 2 * size {
 				tensor.Data = append(tensor.Data, byte(index%2))
 			}
