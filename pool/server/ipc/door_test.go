@@ -2,7 +2,6 @@ package ipc
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"encoding/json"
 	"io"
@@ -10,13 +9,12 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"connectrpc.com/connect"
 
 	"treeline.dev/pool/door"
-	"treeline.dev/pool/engine/enginetest"
 	"treeline.dev/pool/engine/shm"
+	"treeline.dev/pool/engine/shm/shmtest"
 	v1 "treeline.dev/pool/gen/treeline/v1"
 	"treeline.dev/pool/gen/treeline/v1/treelinev1connect"
 	"treeline.dev/pool/rust"
@@ -27,23 +25,13 @@ const bodyBytesMax = 1 << 20
 // serve is a door to a real engine by shared memory.
 func serve(t *testing.T) *httptest.Server {
 	t.Helper()
-	engine, err := shm.Open(shm.Options{Program: enginetest.Program(t), Settings: enginetest.Settings(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	engine := shmtest.Open(t, shm.Options{})
 	ipc := New(engine, rust.NewStatistics(engine), door.Bounds{BodyBytesMax: bodyBytesMax})
 	mux := http.NewServeMux()
 	mux.Handle("POST /api/v1/ipc/call", ipc)
 	mux.Handle(treelinev1connect.NewIpcServiceHandler(ipc))
 	server := httptest.NewServer(door.WithLease(mux))
-	t.Cleanup(func() {
-		server.Close()
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		if err := engine.Close(ctx); err != nil {
-			t.Error(err)
-		}
-	})
+	t.Cleanup(server.Close)
 	return server
 }
 

@@ -19,6 +19,7 @@ import (
 	"treeline.dev/pool/door"
 	"treeline.dev/pool/engine/enginetest"
 	"treeline.dev/pool/engine/shm"
+	"treeline.dev/pool/engine/shm/shmtest"
 	"treeline.dev/pool/models"
 	"treeline.dev/pool/rust"
 )
@@ -33,11 +34,7 @@ type realNode struct {
 // startReal starts an engine with one worker, and the door in front of it.
 func startReal(t testing.TB, options shm.Options) *realNode {
 	t.Helper()
-	options.Program, options.Settings = enginetest.Program(t), enginetest.Settings(t)
-	opened, err := shm.Open(options)
-	if err != nil {
-		t.Fatal(err)
-	}
+	opened := shmtest.Open(t, options)
 	provider := rust.New(rust.Name, opened, rust.NewStatistics(opened))
 	catalogue, err := models.NewCatalogue(models.Options{Providers: []models.Provider{provider}})
 	if err != nil {
@@ -60,11 +57,6 @@ func startReal(t testing.TB, options shm.Options) *realNode {
 	t.Cleanup(func() {
 		server.CloseClientConnections()
 		server.Close()
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		if err := opened.Close(ctx); err != nil {
-			t.Error(err)
-		}
 	})
 	return &realNode{url: server.URL + "/v2/models/" + enginetest.IdentityModel + "/infer", engine: opened, provider: provider}
 }

@@ -2,17 +2,16 @@ package rust
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"strings"
 	"testing"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"treeline.dev/pool/engine"
 	"treeline.dev/pool/engine/enginetest"
 	"treeline.dev/pool/engine/shm"
+	"treeline.dev/pool/engine/shm/shmtest"
 	enginev1 "treeline.dev/pool/gen/treeline/engine/v1"
 	v1 "treeline.dev/pool/gen/treeline/v1"
 )
@@ -20,17 +19,7 @@ import (
 // open is a provider over a real engine by shared memory.
 func open(t *testing.T) *Provider {
 	t.Helper()
-	opened, err := shm.Open(shm.Options{Program: enginetest.Program(t), Settings: enginetest.Settings(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		if err := opened.Close(ctx); err != nil {
-			t.Error(err)
-		}
-	})
+	opened := shmtest.Open(t, shm.Options{})
 	return New(Name, opened, NewStatistics(opened))
 }
 

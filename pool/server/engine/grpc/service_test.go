@@ -6,32 +6,15 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"treeline.dev/pool/engine"
 	"treeline.dev/pool/engine/enginetest"
 	"treeline.dev/pool/engine/shm"
+	"treeline.dev/pool/engine/shm/shmtest"
 	enginev1 "treeline.dev/pool/gen/treeline/engine/v1"
 )
-
-// openShared is an engine in a process of its own, which the test's end closes.
-func openShared(t *testing.T) *shm.Engine {
-	t.Helper()
-	opened, err := shm.Open(shm.Options{Program: enginetest.Program(t), Settings: enginetest.Settings(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		if err := opened.Close(ctx); err != nil {
-			t.Error(err)
-		}
-	})
-	return opened
-}
 
 // serve answers for an engine on a free port, until the test ends.
 func serve(t *testing.T, service *Service) string {
@@ -60,7 +43,7 @@ func statisticsOf(to engine.Engine) func(context.Context) (*enginev1.EngineStats
 }
 
 func TestANodesEngineDoesForOtherHostsWhatEveryTransportDoes(t *testing.T) {
-	behind := openShared(t)
+	behind := shmtest.Open(t, shm.Options{})
 	address := serve(t, &Service{
 		Engine: behind, Statistics: statisticsOf(behind),
 		Enter: func() (func(), error) { return func() {}, nil },
@@ -69,7 +52,7 @@ func TestANodesEngineDoesForOtherHostsWhatEveryTransportDoes(t *testing.T) {
 }
 
 func TestANodeThatTakesNoCallsIsStillGreetedAndAskedHowItDoes(t *testing.T) {
-	behind := openShared(t)
+	behind := shmtest.Open(t, shm.Options{})
 	opened := open(t, Options{Address: serve(t, &Service{
 		Engine: behind, Statistics: statisticsOf(behind),
 		Enter: func() (func(), error) { return nil, engine.Refused(enginev1.Status_STATUS_UNAVAILABLE) },
