@@ -20,6 +20,7 @@ type chatRequest struct {
 	TopLogprobs         *int64          `json:"top_logprobs"`
 	Tools               json.RawMessage `json:"tools"`
 	ToolChoice          json.RawMessage `json:"tool_choice"`
+	ParallelToolCalls   *bool           `json:"parallel_tool_calls"`
 	Functions           json.RawMessage `json:"functions"`
 	Audio               json.RawMessage `json:"audio"`
 }
@@ -46,9 +47,11 @@ type chatChoice struct {
 }
 
 type chatMessage struct {
-	Role    string  `json:"role"`
-	Content string  `json:"content"`
-	Refusal *string `json:"refusal"`
+	Role string `json:"role"`
+	// Content is null where tools are called and nothing else is said.
+	Content   *string    `json:"content"`
+	Refusal   *string    `json:"refusal"`
+	ToolCalls []toolCall `json:"tool_calls,omitempty"`
 }
 
 type chatChunk struct {
@@ -66,51 +69,39 @@ type chatDelta struct {
 }
 
 type delta struct {
-	Role    string  `json:"role,omitempty"`
-	Content *string `json:"content,omitempty"`
+	Role      string     `json:"role,omitempty"`
+	Content   *string    `json:"content,omitempty"`
+	ToolCalls []toolCall `json:"tool_calls,omitempty"`
 }
 
 // toRequest checks the body and makes the pool's request of it.
-func (body *chatRequest) toRequest() (*v1.GenerateRequest, error) {
+func (body *chatRequest) toRequest() (*v1.GenerateRequest, *toolset, error) {
 	request, err := body.generation.toRequest()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if request.Messages, err = toMessages(body.Messages); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if orEmpty(body.Functions) != "" || orEmpty(body.Audio) != "" {
-		return nil, models.Invalid("", "functions and audio are not supported; use tools, and text.")
+		return nil, nil, models.Invalid("", "functions and audio are not supported; use tools, and text.")
 	}
 	limit, err := limitOf("max_completion_tokens", body.MaxCompletionTokens)
 	if err == nil && limit == nil {
 		limit, err = limitOf("max_tokens", body.MaxTokens)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	request.MaxTokens = limit
-	if request.ToolsJson, err = body.toTools(); err != nil {
-		return nil, err
+	tools, err := body.toTools()
+	if err == nil {
+		err = tools.apply(request)
 	}
-	request.TopLogprobs, err = body.toTopLogprobs()
-	return request, err
-}
-
-// toTools gives the tools for the chat template; none where the client wants none called.
-func (body *chatRequest) toTools() (string, error) {
-	tools := orEmpty(body.Tools)
-	if tools == "" || orEmpty(body.ToolChoice) == `"none"` {
-		return "", nil
+	if err == nil {
+		request.TopLogprobs, err = body.toTopLogprobs()
 	}
-	var list []json.RawMessage
-	if json.Unmarshal(body.Tools, &list) != nil {
-		return "", models.Invalid("tools", "tools must be an array.")
-	}
-	if len(list) == 0 {
-		return "", nil
-	}
-	return tools, nil
+	return request, tools, err
 }
 
 func (body *chatRequest) toTopLogprobs() (*uint32, error) {
@@ -133,7 +124,7 @@ func (openai *Door) chat(writer http.ResponseWriter, request *http.Request) erro
 	if err := openai.read(writer, request, &body); err != nil {
 		return err
 	}
-	call, err := body.toRequest()
+	call, tools, err := body.toRequest()
 	if err != nil {
 		return err
 	}
@@ -142,9 +133,9 @@ func (openai *Door) chat(writer http.ResponseWriter, request *http.Request) erro
 	}
 	begin := head{ID: "chatcmpl-" + openai.NewID(), Created: openai.Now().Unix(), Model: body.Model}
 	if body.Stream {
-		return openai.streamChat(request.Context(), writer, &body, call, begin)
+		return openai.streamChat(request.Context(), writer, &body, call, tools, begin)
 	}
-	return openai.wholeChat(request.Context(), writer, call, begin)
+	return openai.wholeChat(request.Context(), writer, call, tools, begin)
 }
 
 // collected is a choice as it grows.
@@ -155,7 +146,7 @@ type collected struct {
 }
 
 func (openai *Door) wholeChat(
-	ctx context.Context, writer http.ResponseWriter, call *v1.GenerateRequest, begin head,
+	ctx context.Context, writer http.ResponseWriter, call *v1.GenerateRequest, tools *toolset, begin head,
 ) error {
 	choices := make([]collected, call.GetN())
 	used, err := openai.collect(ctx, call, choices)
@@ -166,13 +157,30 @@ func (openai *Door) wholeChat(
 	answer := chatCompletion{head: begin, Usage: total([]*v1.Usage{used})}
 	for index := range choices {
 		choice := &choices[index]
+		said, finish := openai.messageOf(choice.text.String(), choice.finish, tools)
 		answer.Choices = append(answer.Choices, chatChoice{
-			Index: index, Message: chatMessage{Role: "assistant", Content: choice.text.String()},
-			Logprobs: toChatLogprobs(choice.logprobs), FinishReason: choice.finish,
+			Index: index, Message: said, Logprobs: toChatLogprobs(choice.logprobs), FinishReason: finish,
 		})
 	}
 	door.WriteJSON(writer, http.StatusOK, answer)
 	return nil
+}
+
+// messageOf is the whole answer as a message, with the calls of tools taken out of its text.
+func (openai *Door) messageOf(text, finish string, tools *toolset) (chatMessage, string) {
+	said := chatMessage{Role: "assistant", Content: &text}
+	if tools == nil {
+		return said, finish
+	}
+	reader := callReader{set: tools, newID: openai.NewID}
+	content, calls := reader.push(text)
+	rest, last := reader.end()
+	content, said.ToolCalls = content+rest, append(calls, last...)
+	said.Content = &content
+	if content == "" && len(said.ToolCalls) > 0 {
+		said.Content = nil
+	}
+	return said, reader.finish(finish)
 }
 
 // collect runs a generation to its end, into one entry of `choices` each.
@@ -202,12 +210,18 @@ func (openai *Door) collect(
 }
 
 func (openai *Door) streamChat(
-	ctx context.Context, writer http.ResponseWriter, body *chatRequest, call *v1.GenerateRequest, begin head,
+	ctx context.Context, writer http.ResponseWriter, body *chatRequest, call *v1.GenerateRequest,
+	tools *toolset, begin head,
 ) error {
 	begin.Object = "chat.completion.chunk"
 	chunks := chatStream{
 		stream: newEventStream(writer), head: begin, hasRole: make([]bool, call.GetN()),
 		withUsage: body.StreamOptions != nil && body.StreamOptions.IncludeUsage,
+	}
+	if tools != nil {
+		for range call.GetN() {
+			chunks.readers = append(chunks.readers, &callReader{set: tools, newID: openai.NewID})
+		}
 	}
 	err := openai.Models.Generate(ctx, call, chunks.piece)
 	if err == nil {
@@ -218,9 +232,11 @@ func (openai *Door) streamChat(
 
 // chatStream turns the pieces of a generation into events.
 type chatStream struct {
-	stream    *eventStream
-	head      head
-	hasRole   []bool
+	stream  *eventStream
+	head    head
+	hasRole []bool
+	// readers find calls of tools, one a choice; none where there are no tools.
+	readers   []*callReader
 	withUsage bool
 	used      *v1.Usage
 }
@@ -240,12 +256,24 @@ func (chunks *chatStream) piece(piece *v1.GenerateResponse) error {
 	if err != nil {
 		return err
 	}
-	if piece.GetText() == "" && finish == "" && len(piece.GetLogprobs()) == 0 {
+	text := piece.GetText()
+	var calls []toolCall
+	if len(chunks.readers) > 0 {
+		text, calls, finish = chunks.readers[index].piece(text, finish)
+	}
+	if text == "" && finish == "" && len(calls) == 0 && len(piece.GetLogprobs()) == 0 {
 		return nil
 	}
-	choice := chatDelta{Index: index, Logprobs: toChatLogprobs(piece.GetLogprobs())}
-	if text := piece.GetText(); text != "" || len(piece.GetLogprobs()) > 0 {
+	choice := chatDelta{Index: index, Logprobs: toChatLogprobs(piece.GetLogprobs()), Delta: delta{ToolCalls: calls}}
+	if text != "" || len(piece.GetLogprobs()) > 0 && len(calls) == 0 {
 		choice.Delta.Content = &text
+	}
+	if finish != "" && len(calls) > 0 {
+		// Clients end a call at an event after it.
+		if err := chunks.send([]chatDelta{choice}); err != nil {
+			return err
+		}
+		choice = chatDelta{Index: index}
 	}
 	if finish != "" {
 		choice.FinishReason = &finish

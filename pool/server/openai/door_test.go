@@ -113,6 +113,48 @@ func TestAChatStreamsRoleThenTextThenUsageThenDone(t *testing.T) {
 	}
 }
 
+// tooled is a chat with one tool, which the model answers by what the user said.
+func tooled(said, more string) string {
+	text, _ := json.Marshal(said)
+	return `{"model":"echo-chat","messages":[{"role":"user","content":` + string(text) + `}],
+		"tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}}]` + more + `}`
+}
+
+func TestACallOfAToolIsTakenOutOfTheText(t *testing.T) {
+	url := server(t, &modelstest.Provider{}).URL + "/v1/chat/completions"
+	_, _, body := post(t, url, tooled(`Yes. <tool_call> {"name": "f", "arguments": {"a": 1}} </tool_call>`, ""))
+	var whole struct{ Choices json.RawMessage }
+	if err := json.Unmarshal([]byte(body), &whole); err != nil {
+		t.Fatal(err)
+	}
+	same(t, string(whole.Choices), `[{"index":0,"message":{"role":"assistant","content":"Yes.","refusal":null,
+		"tool_calls":[{"id":"call_id","type":"function","function":{"name":"f","arguments":"{\"a\":1}"}}]},
+		"logprobs":null,"finish_reason":"tool_calls"}]`)
+	_, _, body = post(t, url, tooled(`<tool_call> {"name": "f", "arguments": {"a": 1}} </tool_call>`, `,"stream":true`))
+	got := events(body)
+	if len(got) != 4 || !strings.Contains(got[1], `"delta":{"tool_calls":[{"index":0,"id":"call_id","type":"function"`) ||
+		!strings.Contains(got[2], `"delta":{},"logprobs":null,"finish_reason":"tool_calls"`) {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestAToolThatMustBeCalledConstrainsTheText(t *testing.T) {
+	provider := &modelstest.Provider{}
+	url := server(t, provider).URL + "/v1/chat/completions"
+	for choice, schema := range map[string]string{
+		`"auto"`: "", `"none"`: "", `"required"`: `"const":"f"`, `{"type":"function","function":{"name":"f"}}`: `"const":"f"`,
+	} {
+		status, _, body := post(t, url, tooled("Hi", `,"tool_choice":`+choice))
+		request := provider.Last.Load()
+		if status != 200 || !strings.Contains(request.GetJsonSchema(), schema) || (schema == "") != (request.GetJsonSchema() == "") {
+			t.Errorf("%s: %d %s, %q", choice, status, body, request.GetJsonSchema())
+		}
+		if (choice == `"none"`) != (request.GetToolsJson() == "") {
+			t.Errorf("%s: tools %q", choice, request.GetToolsJson())
+		}
+	}
+}
+
 func TestChoicesStreamSideBySide(t *testing.T) {
 	_, _, body := post(t, server(t, &modelstest.Provider{}).URL+"/v1/chat/completions", chatBody+`,"stream":true,"n":3}`)
 	texts := map[int]string{}
@@ -160,7 +202,7 @@ func TestEveryFieldReachesTheModel(t *testing.T) {
 	status, _, body := post(t, server(t, provider).URL+"/v1/chat/completions", chatBody+`,"temperature":0.5,"top_p":0.9,
 		"top_k":40,"min_p":0.1,"presence_penalty":1,"frequency_penalty":-1,"repetition_penalty":1.1,"seed":-1,
 		"logit_bias":{"5":-100},"stop":"END","max_completion_tokens":9,"max_tokens":3,"ignore_eos":true,
-		"cache_salt":"s","tools":[{"type":"function"}],
+		"cache_salt":"s","tools":[{"type":"function","function":{"name":"f"}}],
 		"response_format":{"type":"json_schema","json_schema":{"name":"x","schema":{"type":"string"}}}}`)
 	if status != 200 {
 		t.Fatal(status, body)
@@ -173,7 +215,7 @@ func TestEveryFieldReachesTheModel(t *testing.T) {
 		t.Error(sampling)
 	}
 	if request.GetStop()[0] != "END" || request.GetMaxTokens() != 9 || !request.GetIgnoreEos() ||
-		request.GetCacheSalt() != "s" || request.GetToolsJson() != `[{"type":"function"}]` ||
+		request.GetCacheSalt() != "s" || request.GetToolsJson() != `[{"type":"function","function":{"name":"f"}}]` ||
 		request.GetJsonSchema() != `{"type":"string"}` {
 		t.Error(request)
 	}
@@ -198,6 +240,11 @@ func TestABadRequestNamesItsField(t *testing.T) {
 		{"chat/completions", chatBody + `,"logit_bias":{"a":1}}`, "logit_bias"},
 		{"chat/completions", chatBody + `,"response_format":{"type":"xml"}}`, "response_format.type"},
 		{"chat/completions", chatBody + `,"tools":{}}`, "tools"},
+		{"chat/completions", chatBody + `,"tools":[{"type":"function","function":{"name":"a b"}}]}`, "tools.0"},
+		{"chat/completions", tooled("a", `,"tool_choice":"any"`), "tool_choice"},
+		{"chat/completions", tooled("a", `,"tool_choice":{"type":"function","function":{"name":"g"}}`), "tool_choice"},
+		{"chat/completions", chatBody + `,"tool_choice":"required"}`, "tool_choice"},
+		{"chat/completions", tooled("a", `,"tool_choice":"required","response_format":{"type":"json_object"}`), "response_format"},
 		{"completions", `{"model":"echo-chat"}`, "prompt"},
 		{"completions", `{"model":"echo-chat","prompt":"a","suffix":"b"}`, "suffix"},
 		{"completions", `{"model":"echo-chat","prompt":[[]]}`, "prompt"},

@@ -65,6 +65,30 @@ test('chat: what is said keeps to a schema', async () => {
   expect(['yes', 'no']).toContain(parsed.answer);
 });
 
+test('chat: a tool that must be called is called, whole and streamed', async () => {
+  const parameters = { type: 'object', properties: { a: { type: 'integer' } }, required: ['a'] };
+  const asked = {
+    ...chat,
+    max_completion_tokens: 80,
+    tools: [
+      {
+        type: 'function' as const,
+        function: { name: 'twice', parameters: { ...parameters, additionalProperties: false } },
+      },
+    ],
+    tool_choice: 'required' as const,
+  };
+  const whole = await client.chat.completions.create(asked);
+  const streamed = await client.chat.completions.stream(asked).finalChatCompletion();
+  for (const { choices } of [whole, streamed]) {
+    const [call] = choices[0]?.message.tool_calls ?? [];
+    if (call?.type !== 'function') throw new Error(JSON.stringify(choices));
+    expect(call.function.name).toBe('twice');
+    expect(JSON.parse(call.function.arguments)).toEqual({ a: expect.any(Number) });
+    expect(choices[0]?.finish_reason).toBe('tool_calls');
+  }
+});
+
 test('chat: an aborted stream ends', async () => {
   const stream = await client.chat.completions.create({ ...chat, max_completion_tokens: 1_500, stream: true });
   for await (const _ of stream) break;

@@ -144,6 +144,83 @@ def test_json_object(client):
     assert answer.choices[0].message.content.lstrip().startswith("{")
 
 
+TOOLS = [
+    {
+        "type": "function",
+        "function": {
+            "name": "get_weather",
+            "description": "Tells the weather of a city.",
+            "parameters": {
+                "type": "object",
+                "properties": {"city": {"type": "string", "maxLength": 30}, "unit": {"enum": ["c", "f"]}},
+                "required": ["city", "unit"],
+                "additionalProperties": False,
+            },
+        },
+    },
+    {
+        "type": "function",
+        "function": {
+            "name": "add",
+            "parameters": {
+                "type": "object",
+                "properties": {"a": {"type": "integer"}, "b": {"$ref": "#/$defs/number"}},
+                "required": ["a", "b"],
+                "additionalProperties": False,
+                "$defs": {"number": {"type": "integer"}},
+            },
+        },
+    },
+]
+WEATHER = {
+    "model": CHAT,
+    "messages": [{"role": "user", "content": "What is the weather in Paris?"}],
+    "tools": TOOLS,
+    "temperature": 0,
+    "max_completion_tokens": 120,
+}
+
+
+def test_a_tool_that_must_be_called_is_called_with_valid_arguments(client):
+    any_of_them = client.chat.completions.create(**WEATHER, tool_choice="required").choices[0]
+    assert any_of_them.finish_reason == "tool_calls" and any_of_them.message.content is None
+    assert any_of_them.message.tool_calls[0].function.name in {"get_weather", "add"}
+    named = {"type": "function", "function": {"name": "add"}}
+    (call,) = client.chat.completions.create(**WEATHER, tool_choice=named).choices[0].message.tool_calls
+    arguments = json.loads(call.function.arguments)
+    assert call.id.startswith("call_") and call.function.name == "add"
+    assert set(arguments) == {"a", "b"} and all(isinstance(value, int) for value in arguments.values())
+
+
+def test_a_call_of_a_tool_streams(client):
+    named = {"type": "function", "function": {"name": "get_weather"}}
+    with client.chat.completions.stream(**WEATHER, tool_choice=named) as stream:
+        kinds = {event.type for event in stream}
+        final = stream.get_final_completion()
+    (call,) = final.choices[0].message.tool_calls
+    assert "tool_calls.function.arguments.done" in kinds and final.choices[0].finish_reason == "tool_calls"
+    assert set(json.loads(call.function.arguments)) == {"city", "unit"}
+
+
+def test_what_a_tool_gave_goes_back_to_the_model(client):
+    (call,) = client.chat.completions.create(
+        **WEATHER, tool_choice={"type": "function", "function": {"name": "get_weather"}}
+    ).choices[0].message.tool_calls
+    messages = [
+        *WEATHER["messages"],
+        {"role": "assistant", "tool_calls": [call.model_dump()]},
+        {"role": "tool", "tool_call_id": call.id, "content": "It rains in Paris, at 12 degrees."},
+    ]
+    answer = client.chat.completions.create(**{**WEATHER, "messages": messages}, tool_choice="none")
+    assert answer.choices[0].message.content.strip() != "" and answer.choices[0].message.tool_calls is None
+
+
+def test_tools_are_told_to_a_model_whose_template_has_none(client):
+    with_tools = client.chat.completions.create(**{**WEATHER, "max_completion_tokens": 1})
+    without = client.chat.completions.create(**{**WEATHER, "max_completion_tokens": 1}, tool_choice="none")
+    assert with_tools.usage.prompt_tokens > without.usage.prompt_tokens + 50
+
+
 def test_completions(client):
     answer = client.completions.create(model=CHAT, prompt="Once upon a time", temperature=0, max_tokens=8, logprobs=2)
     choice = answer.choices[0]

@@ -3,8 +3,9 @@
 //! | module | holds |
 //! |---|---|
 //! | [`decoder`] | the seam between the two halves |
+//! | [`shape`] | lengths and angles of llama models, for whoever computes them |
 //! | [`gguf`], [`cpu`] | computing: the weights file, quantised products, attention over a paged cache |
-//! | [`tokenizer`], [`template`], [`sampling`], [`constraint`] | text to tokens and back, and the choice of a token |
+//! | [`tokenizer`], [`template`], [`tools`], [`sampling`], [`constraint`] | text to tokens and back, and the choice of a token |
 //! | [`blocks`], [`scheduler`], [`service`] | serving: the cache's blocks and prefixes, continuous batching, the queue |
 
 pub mod blocks;
@@ -19,6 +20,7 @@ pub mod service;
 pub mod stop;
 pub mod template;
 pub mod tokenizer;
+pub mod tools;
 #[cfg(test)]
 mod toy;
 

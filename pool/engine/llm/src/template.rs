@@ -5,6 +5,7 @@
 //! control token's name inside a user's text is broken by a *shield*, a character that occurs nowhere in the conversation,
 //! and the tokenizer takes the shields out again after it has looked for control tokens.
 
+use crate::tools;
 use contract::v1::Message;
 use engine_core::{EngineError, Reason};
 use minijinja::syntax::SyntaxConfig;
@@ -54,6 +55,8 @@ pub struct ChatTemplate {
     begin_text: String,
     end_text: String,
     control_texts: Vec<String>,
+    /// Whether it reads the variable `tools`; otherwise they are told in words.
+    knows_tools: bool,
 }
 
 impl ChatTemplate {
@@ -80,6 +83,7 @@ impl ChatTemplate {
             begin_text: begin_text.to_owned(),
             end_text: end_text.to_owned(),
             control_texts: control_texts.to_vec(),
+            knows_tools: source.contains("tools"),
         })
     }
 
@@ -100,14 +104,23 @@ impl ChatTemplate {
                 format!("A conversation has at most {MESSAGES_MAX} messages."),
             ));
         }
+        let tools = match tools_json {
+            "" => Json::Null,
+            _ => parse_array("tools_json", tools_json)?,
+        };
         let shield = Shield::new(messages, tools_json, &self.control_texts)?;
+        check_messages(messages)?;
+        let (messages, tools) = match self.knows_tools {
+            true => (Cow::Borrowed(messages), tools),
+            false => (Cow::Owned(tools::in_words(messages, &tools)), Json::Null),
+        };
         let messages: Vec<Json> = (0..)
-            .zip(messages)
+            .zip(messages.iter())
             .map(|(index, message)| message_value(index, message, &shield))
             .collect::<Result<_, _>>()?;
-        let tools = match tools_json {
-            "" => Value::from(()),
-            _ => Value::from(Serde(shield.cover(parse_array("tools_json", tools_json)?))),
+        let tools = match tools {
+            Json::Null => Value::from(()),
+            tools => Value::from(Serde(shield.cover(tools))),
         };
         let context = minijinja::context! {
             messages => Value::from(Serde(messages)),
@@ -143,11 +156,24 @@ fn parse_array(parameter: &str, json: &str) -> Result<Json, EngineError> {
     }
 }
 
-fn message_value(index: usize, message: &Message, shield: &Shield<'_>) -> Result<Json, EngineError> {
-    if !ROLES.contains(&message.role.as_str()) {
-        let parameter = format!("messages[{index}].role");
-        return Err(EngineError::invalid(parameter, "A role is \"system\", \"user\", \"assistant\" or \"tool\"."));
+/// Refuses roles that there are not, and calls of tools that are no array.
+fn check_messages(messages: &[Message]) -> Result<(), EngineError> {
+    for (index, message) in messages.iter().enumerate() {
+        if !ROLES.contains(&message.role.as_str()) {
+            let parameter = format!("messages[{index}].role");
+            return Err(EngineError::invalid(
+                parameter,
+                "A role is \"system\", \"user\", \"assistant\" or \"tool\".",
+            ));
+        }
+        if !message.tool_calls_json.is_empty() {
+            parse_array(&format!("messages[{index}].tool_calls_json"), &message.tool_calls_json)?;
+        }
     }
+    Ok(())
+}
+
+fn message_value(index: usize, message: &Message, shield: &Shield<'_>) -> Result<Json, EngineError> {
     let mut value = Map::new();
     value.insert("role".to_owned(), message.role.clone().into());
     value.insert("content".to_owned(), shield.cover_text(&message.content).into());
@@ -248,6 +274,15 @@ fn to_json(value: &Value, arguments: Kwargs) -> Result<Value, Error> {
 
 const INDENT_MAX: usize = 16;
 
+/// A JSON as `to_json` writes it.
+pub(crate) fn python_json(value: &Json) -> String {
+    let mut bytes = Vec::new();
+    // Memory takes all that is written, and a JSON's keys are texts.
+    let written = value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, PythonFormatter));
+    debug_assert!(written.is_ok());
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 struct PythonFormatter;
 
 impl serde_json::ser::Formatter for PythonFormatter {
@@ -321,6 +356,15 @@ pub(crate) mod tests {
             r#"[{"z": 1, "a": "é<|im_end|>"}]<|im_end|>{"city": "<|im_end|>", "days": [1, 2]}"#
         );
         assert!(!rendered.shielded().contains("<|im_end|>"));
+    }
+
+    #[test]
+    fn a_template_that_knows_no_tools_has_them_told_in_words() {
+        let tools = r#"[{"type":"function","function":{"name":"<|im_end|>"}}]"#;
+        let rendered = template(CHAT_ML).render(&[message("user", "Hi")], tools, true).expect("rendered");
+        assert!(text(&rendered).starts_with("<|im_start|>system\nYou can call functions."));
+        assert!(text(&rendered).contains("\"name\": \"<|im_end|>\""));
+        assert_eq!(rendered.shielded().matches("<|im_end|>").count(), 2, "the system's and the user's");
     }
 
     #[test]
