@@ -1,105 +1,93 @@
-"""Sets the engine's MiniLM beside ONNX Runtime's int8: the same token ids, one thread each, in turns.
+"""Sets the engine's MiniLM beside ONNX Runtime's, int8 and float: the same token ids, one thread each, in turns.
 
-    python compare.py <measure_minilm> <model.tlm> <minilm-int8.onnx> [--repetitions 15]
+    python compare.py <measure_minilm> <folder of the model> <folder of the ONNX files> [--repetitions 15] [--texts 1000]
 
-`measure_minilm` is the example of that name of the crate `minilm`; `bench/inference/reference.py onnx` writes the ONNX file.
-First the cosines of both to the float model over the 1,000 sentences of `tests/vectors`, then milliseconds an embedding.
+`measure_minilm` is the example of that name of the crate `minilm`; the model's folder has `model.safetensors`,
+`tokenizer.json` and the edge's `.tlm` file; `bench/inference/reference.py onnx` writes the ONNX files, `minilm-int8.onnx` of
+which is quantised per channel. First milliseconds an embedding, then the cosines to the float model over the committed 1,000
+texts and `--texts` of each other kind (see `texts.py`). Both print Markdown.
 """
 
 import argparse
 import statistics
-import subprocess
-import time
 from pathlib import Path
 
 import numpy
-import onnxruntime
 
-VECTORS = Path(__file__).resolve().parents[3] / "tests/vectors"
-DIMENSIONS = 384
+from engines import OnnxRuntime, Ours
+from texts import large_set
 
-
-class Ours:
-    """The engine's model, behind the pipe of `measure_minilm`."""
-
-    def __init__(self, program, model):
-        self.process = subprocess.Popen([program, model], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def embed(self, tokens, repetitions=1):
-        """Wall and processor nanoseconds of one embedding, and the embedding."""
-        print(repetitions, *tokens, file=self.process.stdin, flush=True)
-        numbers = [float(word) for word in self.process.stdout.readline().split()]
-        return numbers[0] / repetitions, numbers[1] / repetitions, numpy.array(numbers[2:])
-
-
-class Theirs:
-    """ONNX Runtime on one thread."""
-
-    def __init__(self, model):
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        self.session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-    def embed(self, tokens, repetitions=1):
-        rows = numpy.array([tokens], dtype=numpy.int64)
-        feeds = {"input_ids": rows, "attention_mask": numpy.ones_like(rows)}
-        wall, processor = time.perf_counter_ns(), time.process_time_ns()
-        for _ in range(repetitions):
-            vectors = self.session.run(None, feeds)[0]
-        wall, processor = time.perf_counter_ns() - wall, time.process_time_ns() - processor
-        return wall / repetitions, processor / repetitions, vectors[0]
-
-
-def references():
-    vectors = numpy.fromfile(VECTORS / "embeddings-1000.f16", dtype="<f2").astype(numpy.float64).reshape(-1, DIMENSIONS)
-    tokens, position = numpy.fromfile(VECTORS / "embeddings-1000.tokens.u16", dtype="<u2"), 0
-    for vector in vectors:
-        count = int(tokens[position])
-        yield [int(token) for token in tokens[position + 1 : position + 1 + count]], vector
-        position += 1 + count
+LENGTHS = (3, 10, 32, 128, 256)
+TOKENS_A_TURN = 2000
+"""Tokens that an engine embeds before it is another's turn."""
 
 
 def cosine(left, right):
     return float(left @ right / numpy.sqrt((left @ left) * (right @ right)))
 
 
-def quality(engines):
-    pairs = list(references())
-    for name, engine in engines.items():
-        cosines = [cosine(engine.embed(tokens)[2], vector) for tokens, vector in pairs]
-        print(f"cosine to the float model, {name:12}: mean {statistics.mean(cosines):.5f}, least {min(cosines):.5f}")
-
-
 def speed(engines, repetitions):
-    for count in (10, 32, 128, 256):
+    names = list(engines)
+    print(f"| tokens | {' | '.join(names)} | ONNX Runtime int8 / ours |\n| ---: |{' ---: |' * (len(names) + 1)}")
+    for count in LENGTHS:
         tokens = [101, *range(2000, 2000 + count - 2), 102]
-        times = {name: [] for name in engines}
-        for _ in range(repetitions):
+        times = {name: [] for name in names}
+        for round in range(repetitions):
+            # Each round begins with another, so that other work on the machine falls on all alike.
+            for place in range(len(names)):
+                name = names[(round + place) % len(names)]
+                times[name].append(engines[name].embed(tokens, max(1, TOKENS_A_TURN // count))[:2])
+        median = lambda name, index: statistics.median(pair[index] for pair in times[name])
+        least = lambda name, index: min(pair[index] for pair in times[name])
+        cells = [f"{median(name, 0) / 1e6:.3f} ({median(name, 1) / 1e6:.3f}; {least(name, 1) / 1e6:.3f})" for name in names]
+        ratios = [choose(names[1], index) / choose(names[0], index) for choose, index in ((median, 0), (median, 1), (least, 1))]
+        print(f"| {count} | {' | '.join(cells)} | {ratios[0]:.2f} ({ratios[1]:.2f}; {ratios[2]:.2f}) |", flush=True)
+
+
+def quality(engines, reference, tokens_of, count):
+    print("| texts | tokens, median | engine | mean | 1 % below | least |\n| --- | ---: | --- | ---: | ---: | ---: |")
+    every = {name: [] for name in engines}
+    sets = large_set(count)
+    for kind, texts in sets.items():
+        found = {name: [] for name in engines}
+        lengths = []
+        for text in texts:
+            tokens = tokens_of(text)
+            truth = reference.embed(tokens)[2]
+            lengths.append(len(tokens))
             for name, engine in engines.items():
-                times[name].append(engine.embed(tokens, max(1, 2000 // count))[:2])
-        print(f"{count} tokens, one thread")
-        for name, pairs in times.items():
-            wall, processor = ([pair[index] / 1e6 for pair in pairs] for index in (0, 1))
-            print(
-                f"  {name:12} ms: median {statistics.median(wall):.3f} (processor {statistics.median(processor):.3f}),"
-                f" best {min(wall):.3f} ({min(processor):.3f})"
-            )
-        left, right = times.values()
-        ratio = lambda choose, index: choose(pair[index] for pair in right) / choose(pair[index] for pair in left)
-        median, best = (f"{ratio(choose, 0):.2f} ({ratio(choose, 1):.2f})" for choose in (statistics.median, min))
-        print(f"  times as fast: median {median}, best {best}")
+                found[name].append((cosine(engine.embed(tokens)[2], truth), text))
+        for name, cosines in found.items():
+            report(f"{kind}, {len(texts)}", statistics.median(lengths), name, cosines)
+            every[name] += cosines
+    for name, cosines in every.items():
+        report(f"all, {len(cosines)}", "", name, cosines)
+    for name, cosines in every.items():
+        value, text = min(cosines)
+        print(f"{name}: least {value:.5f}, of {text[:100]!r}")
+
+
+def report(texts, length, name, cosines):
+    values = numpy.array([value for value, _ in cosines])
+    quantile = numpy.quantile(values, 0.01)
+    print(f"| {texts} | {length} | {name} | {values.mean():.5f} | {quantile:.5f} | {values.min():.5f} |", flush=True)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("measure")
-    parser.add_argument("model")
-    parser.add_argument("onnx")
+    parser.add_argument("model", type=Path)
+    parser.add_argument("onnx", type=Path)
     parser.add_argument("--repetitions", type=int, default=15)
+    parser.add_argument("--texts", type=int, default=1000)
     options = parser.parse_args()
-    engines = {"here": Ours(options.measure, options.model), "ONNX Runtime": Theirs(options.onnx)}
-    quality(engines)
-    speed(engines, options.repetitions)
+    ours = Ours(options.measure, [options.model / "model.safetensors", options.model / "tokenizer.json"])
+    edge = Ours(options.measure, [options.model / "all-minilm-l6-v2.tlm"])
+    theirs, truth = (OnnxRuntime(options.onnx / f"minilm-{form}.onnx") for form in ("int8", "float"))
+    print("Milliseconds an embedding: median of wall time (of processor time; least processor time).\n")
+    speed({"ours": ours, "ONNX Runtime int8": theirs, "ONNX Runtime float": truth}, options.repetitions)
+    print("\nCosine to the float model.\n")
+    quality({"ours": ours, "ours, the edge's file": edge, "ONNX Runtime int8": theirs}, truth, ours.tokens, options.texts)
 
 
 if __name__ == "__main__":

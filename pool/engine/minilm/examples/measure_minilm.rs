@@ -1,29 +1,48 @@
 //! Embeds what `bench/pool/minilm/compare.py` asks for, line by line, so that it can be timed in turns with ONNX Runtime.
 //!
-//! `measure_minilm <file.tlm>`, then lines of `<repetitions> <token>…`; each is answered by wall and processor nanoseconds
-//! of all repetitions together, and the embedding.
+//! `measure_minilm <file.tlm>` or `measure_minilm <model.safetensors> <tokenizer.json>`, then lines of `<repetitions>
+//! <token>…`; each is answered by wall and processor nanoseconds of all repetitions together, and the embedding. A line that
+//! is a JSON string is answered by its tokens.
 
+use contract::v1::TokenizeRequest;
+use engine_core::Model;
 use minilm::MiniLm;
+use std::error::Error;
 use std::io::{BufRead, Write};
 use std::time::{Duration, Instant};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let path = std::env::args().nth(1).ok_or("measure_minilm <file.tlm>")?;
-    let model = MiniLm::open(path.as_ref(), 1)?;
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let model = match arguments.as_slice() {
+        [file] => MiniLm::open(file.as_ref(), 1)?,
+        [weights, tokenizer] => MiniLm::open_float(weights.as_ref(), tokenizer.as_ref(), 1)?,
+        _ => return Err("measure_minilm <file.tlm> | <model.safetensors> <tokenizer.json>".into()),
+    };
     for line in std::io::stdin().lock().lines() {
-        let numbers = line?.split_whitespace().map(str::parse).collect::<Result<Vec<u32>, _>>()?;
-        let [repetitions, tokens @ ..] = numbers.as_slice() else { return Err("no repetitions".into()) };
-        let mut vectors = Vec::new();
-        let (wall, processor) = (Instant::now(), processor_time());
-        for _ in 0..*repetitions {
-            vectors = model.embed_tokens(&[tokens])?.vectors;
-        }
-        print!("{} {}", wall.elapsed().as_nanos(), (processor_time() - processor).as_nanos());
-        vectors.iter().for_each(|value| print!(" {value}"));
-        println!();
+        let line = line?;
+        let words = if line.starts_with('"') { tokens(&model, &line)? } else { measured(&model, &line)? };
+        println!("{}", words.join(" "));
         std::io::stdout().flush()?;
     }
     Ok(())
+}
+
+fn tokens(model: &MiniLm, line: &str) -> Result<Vec<String>, Box<dyn Error>> {
+    let text = serde_json::from_str(line)?;
+    let response = model.tokenize(&TokenizeRequest { text, ..Default::default() })?;
+    Ok(response.ids.iter().map(u32::to_string).collect())
+}
+
+fn measured(model: &MiniLm, line: &str) -> Result<Vec<String>, Box<dyn Error>> {
+    let numbers = line.split_whitespace().map(str::parse).collect::<Result<Vec<u32>, _>>()?;
+    let [repetitions, tokens @ ..] = numbers.as_slice() else { return Err("no repetitions".into()) };
+    let mut vectors = Vec::new();
+    let (wall, processor) = (Instant::now(), processor_time());
+    for _ in 0..*repetitions {
+        vectors = model.embed_tokens(&[tokens])?.vectors;
+    }
+    let times = [wall.elapsed(), processor_time() - processor].map(|time| time.as_nanos().to_string());
+    Ok(times.into_iter().chain(vectors.iter().map(f32::to_string)).collect())
 }
 
 /// Processor time of this process, of all threads.

@@ -1,7 +1,9 @@
 //! The forward pass over some sequences. Their rows stand one after the other without padding: linear layers see one tall
 //! matrix, and only attention looks at where a sequence begins and ends.
 
+use crate::calibration::{Observed, Product};
 use crate::kernels::{self, Grid, Rows, Sequence, TILE_QUERIES, TILE_ROWS};
+use crate::sentences::unit;
 use crate::weights::{Layer, Linear, Norm, Weights};
 use lanes::portable::Portable;
 use lanes::{Instructions, Lanes};
@@ -21,9 +23,16 @@ pub struct Arena {
     room: Vec<f32>,
     bytes: Vec<i8>,
     grids: Vec<Grid>,
+    /// Where the inputs of products are looked at, while a model is calibrated.
+    pub observed: Option<Observed>,
 }
 
 impl Arena {
+    /// Working memory for a model that is calibrated.
+    pub fn observing(observed: Observed) -> Self {
+        Self { observed: Some(observed), ..Self::default() }
+    }
+
     fn grow(&mut self, weights: &Weights, sequences: &[&[u32]]) {
         fn grow<T: Copy + Default>(values: &mut Vec<T>, length: usize) {
             values.resize(values.len().max(length), T::default());
@@ -102,9 +111,9 @@ unsafe fn encode<L: Lanes>(
     // SAFETY: the arena has room for all rows, and the conditions of `choose` hold.
     unsafe {
         pass.look_up::<L>(sequences);
-        for layer in &weights.layers {
-            pass.attention::<L>(layer, sequences);
-            pass.feed_forward::<L>(layer);
+        for (number, layer) in weights.layers.iter().enumerate() {
+            pass.attention::<L>(number, layer, sequences);
+            pass.feed_forward::<L>(number, layer);
         }
         pass.pool::<L>(sequences, target);
     }
@@ -137,9 +146,10 @@ impl Pass<'_> {
     }
 
     #[inline(always)]
-    unsafe fn attention<L: Lanes>(&mut self, layer: &Layer, sequences: &[&[u32]]) {
+    unsafe fn attention<L: Lanes>(&mut self, number: usize, layer: &Layer, sequences: &[&[u32]]) {
         let hidden = self.weights.hidden;
-        let input = self.quantised::<L>(self.arena.state.as_ptr(), self.rows, hidden);
+        self.observe(number, Product::AttentionInput, self.arena.state.as_ptr(), self.rows * hidden);
+        let input = self.quantised::<L, true>(self.arena.state.as_ptr(), self.rows, &layer.attention_input);
         let target = self.arena.attention_input.as_mut_ptr();
         kernels::multiply::<L, false>(&layer.attention_input, input, target, self.tiles.rows);
         let mut first = 0;
@@ -150,21 +160,39 @@ impl Pass<'_> {
             kernels::attend::<L>(sequence, target, self.arena.room.as_mut_ptr(), self.tiles.queries);
             first += sequence.count;
         }
-        let mixture = self.quantised::<L>(self.arena.mixture.as_ptr(), self.rows, hidden);
+        self.observe(number, Product::AttentionOutput, self.arena.mixture.as_ptr(), self.rows * hidden);
+        // The values' weights have the factors of this product already.
+        let mixture = self.quantised::<L, false>(self.arena.mixture.as_ptr(), self.rows, &layer.attention_output);
         self.add_and_normalise::<L>(&layer.attention_output, &layer.attention_norm, mixture, 0);
     }
 
     #[inline(always)]
-    unsafe fn feed_forward<L: Lanes>(&mut self, layer: &Layer) {
+    unsafe fn feed_forward<L: Lanes>(&mut self, number: usize, layer: &Layer) {
         let (hidden, intermediate) = (self.weights.hidden, self.weights.intermediate);
+        self.observe(number, Product::Expand, self.arena.state.as_ptr(), self.rows * hidden);
         for first in (0..self.rows).step_by(WIDE_ROWS) {
             let count = (self.rows - first).min(WIDE_ROWS);
-            let input = self.quantised::<L>(self.arena.state.as_ptr().add(first * hidden), count, hidden);
+            let state = self.arena.state.as_ptr().add(first * hidden);
+            let input = self.quantised::<L, true>(state, count, &layer.expand);
             let wide = self.arena.wide.as_mut_ptr();
             kernels::multiply::<L, false>(&layer.expand, input, wide, self.tiles.rows);
-            kernels::activate::<L>(wide, count * intermediate);
-            let wide = self.quantised::<L>(wide, count, intermediate);
-            self.add_and_normalise::<L>(&layer.contract, &layer.output_norm, wide, first);
+            let bytes = self.arena.bytes.as_mut_ptr();
+            for row in 0..count {
+                let wide = wide.add(row * intermediate);
+                kernels::activate::<L>(wide, layer.contract.factors.as_ptr(), intermediate);
+                let bytes = bytes.add(row * intermediate);
+                self.arena.grids[row] = kernels::quantise::<L, false>(wide, wide, intermediate, bytes);
+            }
+            self.observe(number, Product::Contract, wide, count * intermediate);
+            let rows = Rows { bytes, grids: self.arena.grids.as_ptr(), count };
+            self.add_and_normalise::<L>(&layer.contract, &layer.output_norm, rows, first);
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn observe(&mut self, layer: usize, product: Product, values: *const f32, count: usize) {
+        if let Some(observed) = &mut self.arena.observed {
+            observed.see(layer, product, std::slice::from_raw_parts(values, count));
         }
     }
 
@@ -179,11 +207,18 @@ impl Pass<'_> {
         }
     }
 
+    /// Rows of inputs of `linear` as bytes.
     #[inline(always)]
-    unsafe fn quantised<L: Lanes>(&mut self, values: *const f32, count: usize, width: usize) -> Rows {
-        let bytes = self.arena.bytes.as_mut_ptr();
+    unsafe fn quantised<L: Lanes, const SMOOTH: bool>(
+        &mut self,
+        values: *const f32,
+        count: usize,
+        linear: &Linear,
+    ) -> Rows {
+        let (bytes, width, factors) = (self.arena.bytes.as_mut_ptr(), linear.inputs, linear.factors.as_ptr());
         for row in 0..count {
-            self.arena.grids[row] = kernels::quantise::<L>(values.add(row * width), width, bytes.add(row * width));
+            let place = row * width;
+            self.arena.grids[row] = kernels::quantise::<L, SMOOTH>(values.add(place), factors, width, bytes.add(place));
         }
         Rows { bytes, grids: self.arena.grids.as_ptr(), count }
     }
@@ -201,14 +236,5 @@ impl Pass<'_> {
             }
             unit(target);
         }
-    }
-}
-
-/// Brings a vector to length 1. A vector of zeros stays as it is.
-pub fn unit(vector: &mut [f32]) {
-    let squares: f32 = vector.iter().map(|value| value * value).sum();
-    if squares > 0.0 {
-        let inverse = 1.0 / squares.sqrt();
-        vector.iter_mut().for_each(|value| *value *= inverse);
     }
 }

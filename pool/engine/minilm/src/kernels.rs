@@ -17,8 +17,6 @@ pub const TILE_ROWS: usize = 12;
 pub const TILE_QUERIES: usize = 6;
 /// BERT's own, which is too small to matter but must be the same.
 const EPSILON: f32 = 1e-12;
-/// What a stored weight of zero looks like.
-const WEIGHT_ZERO: i32 = 64;
 
 /// What a row of bytes stands for: `scale · byte + offset`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,26 +29,38 @@ pub struct Grid {
     pub sum: i32,
 }
 
-/// Puts a row of floats, a multiple of [`LANES`], on a grid of 255 steps between its least and its greatest value.
+/// Steps between the least and the greatest byte, which are −127 and 127: AVX2 has no product of −128.
+const STEPS: f32 = 254.0;
+
+/// Puts a row of floats, a multiple of [`LANES`], on a grid between its least and its greatest value; with `SMOOTH`, each is
+/// multiplied by its factor first.
 #[inline(always)]
-pub unsafe fn quantise<L: Lanes>(values: *const f32, count: usize, bytes: *mut i8) -> Grid {
-    let mut greatest = L::load(values);
+pub unsafe fn quantise<L: Lanes, const SMOOTH: bool>(
+    values: *const f32,
+    factors: *const f32,
+    count: usize,
+    bytes: *mut i8,
+) -> Grid {
+    let value = |index: usize| {
+        let value = L::load(values.add(index));
+        if SMOOTH { L::multiply(value, L::load(factors.add(index))) } else { value }
+    };
+    let mut greatest = value(0);
     let mut least = greatest;
     for index in (LANES..count).step_by(LANES) {
-        let value = L::load(values.add(index));
+        let value = value(index);
         greatest = L::maximum(value, greatest);
         least = L::minimum(value, least);
     }
     let greatest = L::largest(greatest);
     let least = -L::largest(L::subtract(L::splat(0.0), least));
-    let scale = (greatest - least) / 255.0;
+    let scale = (greatest - least) / STEPS;
     let inverse = if scale > 0.0 { 1.0 / scale } else { 0.0 };
-    // The byte −128 stands for the least value.
-    let offset = least + 128.0 * scale;
+    let offset = least + STEPS / 2.0 * scale;
     let (inverse, shift) = (L::splat(inverse), L::splat(-offset * inverse));
     let mut sum = L::splat_integer(0);
     for index in (0..count).step_by(LANES) {
-        let byte = L::round(L::multiply_add(L::load(values.add(index)), inverse, shift));
+        let byte = L::round(L::multiply_add(value(index), inverse, shift));
         L::store_low_bytes(bytes.add(index), byte);
         sum = L::add_integers(sum, byte);
     }
@@ -119,23 +129,27 @@ impl Place<'_> {
     #[inline(always)]
     unsafe fn tile<L: Lanes, const HEIGHT: usize, const ADD: bool>(&self) {
         let sums = self.products::<L, HEIGHT>();
-        let first = self.panel * PANEL;
-        for half in 0..2 {
-            let output = first + half * LANES;
-            let scale = L::load(self.linear.scales.as_ptr().add(output));
-            let weight_sum = L::load(self.linear.sums.as_ptr().add(output));
-            let bias = L::load(self.linear.bias.as_ptr().add(output));
-            for row in 0..HEIGHT {
-                let grid = *self.rows.grids.add(row);
-                let product = L::to_floats(L::add_integers(sums[row][half], L::splat_integer(-WEIGHT_ZERO * grid.sum)));
-                let rest = L::multiply_add(L::splat(grid.offset), weight_sum, bias);
-                let mut value = L::multiply_add(product, L::multiply(scale, L::splat(grid.scale)), rest);
-                let target = self.target.add(row * self.linear.outputs() + output);
-                if ADD {
-                    value = L::add(L::load(target), value);
-                }
-                L::store(target, value);
+        // Two calls and no loop: the sums stay in registers only where no index of theirs is computed.
+        self.finish::<L, HEIGHT, ADD>(0, sums.map(|pair| pair[0]));
+        self.finish::<L, HEIGHT, ADD>(LANES, sums.map(|pair| pair[1]));
+    }
+
+    #[inline(always)]
+    unsafe fn finish<L: Lanes, const HEIGHT: usize, const ADD: bool>(&self, first: usize, sums: [L::Integers; HEIGHT]) {
+        let output = self.panel * PANEL + first;
+        let scale = L::load(self.linear.scales.as_ptr().add(output));
+        let weight_sum = L::load(self.linear.sums.as_ptr().add(output));
+        let bias = L::load(self.linear.bias.as_ptr().add(output));
+        for row in 0..HEIGHT {
+            let grid = self.rows.grids.add(row);
+            let rest = L::multiply_add(L::splat((*grid).offset), weight_sum, bias);
+            let scale = L::multiply(scale, L::splat((*grid).scale));
+            let mut value = L::multiply_add(L::to_floats(sums[row]), scale, rest);
+            let target = self.target.add(row * self.linear.outputs() + output);
+            if ADD {
+                value = L::add(L::load(target), value);
             }
+            L::store(target, value);
         }
     }
 
@@ -143,12 +157,15 @@ impl Place<'_> {
     unsafe fn products<L: Lanes, const HEIGHT: usize>(&self) -> [[L::Integers; 2]; HEIGHT] {
         let (inputs, mut weights) = (self.linear.inputs, self.linear.panel(self.panel));
         let mut sums = [[L::splat_integer(0); 2]; HEIGHT];
+        for row in 0..HEIGHT {
+            sums[row] = [L::offset_start((*self.rows.grids.add(row)).sum); 2];
+        }
         for input in (0..inputs).step_by(QUAD) {
             let (low, high) = (L::load_bytes(weights), L::load_bytes(weights.add(QUAD * LANES)));
             for row in 0..HEIGHT {
                 let factors = self.rows.bytes.add(row * inputs + input);
-                sums[row][0] = L::dot_small(sums[row][0], low, factors);
-                sums[row][1] = L::dot_small(sums[row][1], high, factors);
+                sums[row][0] = L::dot_offset(sums[row][0], low, factors);
+                sums[row][1] = L::dot_offset(sums[row][1], high, factors);
             }
             weights = weights.add(2 * QUAD * LANES);
         }
@@ -178,11 +195,12 @@ pub unsafe fn normalise<L: Lanes>(row: *mut f32, norm: &Norm) {
     }
 }
 
-/// GELU of each of `count` floats, a multiple of [`LANES`].
+/// GELU of each of `count` floats, a multiple of [`LANES`], times its factor.
 #[inline(always)]
-pub unsafe fn activate<L: Lanes>(values: *mut f32, count: usize) {
+pub unsafe fn activate<L: Lanes>(values: *mut f32, factors: *const f32, count: usize) {
     for index in (0..count).step_by(LANES) {
-        L::store(values.add(index), gelu::<L>(L::load(values.add(index))));
+        let value = gelu::<L>(L::load(values.add(index)));
+        L::store(values.add(index), L::multiply(value, L::load(factors.add(index))));
     }
 }
 
@@ -208,13 +226,13 @@ pub struct Sequence {
 
 /// Floats of working memory that [`attend`] needs for `count` tokens: keys by dimension, and scores of a tile.
 pub fn attention_room(count: usize) -> usize {
-    (HEAD + TILE_QUERIES) * count.next_multiple_of(LANES)
+    (HEAD + TILE_QUERIES) * count.next_multiple_of(2 * LANES)
 }
 
 /// Attention of all heads of a sequence; puts each token's mixture into its row of `target`, `hidden` floats each.
 #[inline(always)]
 pub unsafe fn attend<L: Lanes>(sequence: Sequence, target: *mut f32, room: *mut f32, tile_queries: usize) {
-    let padded = sequence.count.next_multiple_of(LANES);
+    let padded = sequence.count.next_multiple_of(2 * LANES);
     let (keys, scores) = (room, room.add(HEAD * padded));
     for column in (0..sequence.hidden).step_by(HEAD) {
         turn_keys(sequence, column, keys, padded);
@@ -274,17 +292,21 @@ impl Head {
     unsafe fn score<L: Lanes, const QUERIES: usize>(&self, first: usize) {
         let stride = 3 * self.sequence.hidden;
         let queries = self.sequence.rows.add(first * stride + self.column);
-        for token in (0..self.padded).step_by(LANES) {
-            let mut sums = [L::splat(0.0); QUERIES];
+        for token in (0..self.padded).step_by(2 * LANES) {
+            let mut sums = [[L::splat(0.0); 2]; QUERIES];
             for dimension in 0..HEAD {
-                let key = L::load(self.keys.add(dimension * self.padded + token));
+                let keys = self.keys.add(dimension * self.padded + token);
+                let (low, high) = (L::load(keys), L::load(keys.add(LANES)));
                 for query in 0..QUERIES {
                     let factor = L::splat(*queries.add(query * stride + dimension));
-                    sums[query] = L::multiply_add(key, factor, sums[query]);
+                    sums[query][0] = L::multiply_add(low, factor, sums[query][0]);
+                    sums[query][1] = L::multiply_add(high, factor, sums[query][1]);
                 }
             }
             for query in 0..QUERIES {
-                L::store(self.scores.add(query * self.padded + token), sums[query]);
+                let scores = self.scores.add(query * self.padded + token);
+                L::store(scores, sums[query][0]);
+                L::store(scores.add(LANES), sums[query][1]);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The file's matrices in the kernels' order.
+//! The weights in the kernels' order, and how a `.tlm` file becomes them.
 //!
 //! A vector holds four consecutive inputs of sixteen outputs; a panel is two such vectors for each four inputs, so that
 //! four bytes of activations, once spread over a vector, meet 32 outputs.
@@ -21,11 +21,18 @@ const WIDTH_MAX: usize = 8192;
 const TOKENS_MAX: usize = 512;
 const VOCABULARY_MAX: usize = 1 << 18;
 
-/// A linear layer; a weight is `(byte − 64) · scale`.
+/// What is added to a step of −127 to 127 to store it as a byte.
+pub const ZERO: i32 = 128;
+/// What is added to the file's bytes of 0 to 127, whose zero is 64, to have them as ours.
+const FILE_OFFSET: u8 = 64;
+
+/// A linear layer; a weight is `(byte − ZERO) · scale`.
 #[derive(Debug)]
 pub struct Linear {
-    /// Panels of bytes of 0 to 127, aligned to vectors.
+    /// Panels of bytes, aligned to vectors.
     bytes: Box<[Vector]>,
+    /// What each input was divided by in the weights, so whoever makes a row of inputs multiplies it by these.
+    pub factors: Vec<f32>,
     /// The step of each output's weights.
     pub scales: Vec<f32>,
     /// The sum of each output's weights.
@@ -51,7 +58,25 @@ impl Linear {
             return Err(InferenceError::ModelCorrupt("a weight has more than seven bits"));
         }
         let (scales, sums, bias) = (floats("scales")?, floats("sums")?, floats("bias")?);
-        Ok(Self { bytes: repack(packed, inputs, outputs), scales, sums, bias, inputs })
+        Ok(Self { bytes: repack(packed, inputs, outputs), factors: vec![1.0; inputs], scales, sums, bias, inputs })
+    }
+
+    /// A layer of `rows`, one an output: the step of its weights, and the weights as whole steps of −127 to 127.
+    pub fn of_rows(rows: impl Iterator<Item = (f32, Vec<i8>)>, factors: Vec<f32>, bias: Vec<f32>) -> Self {
+        let inputs = factors.len();
+        let mut bytes = vec![Vector([0; QUAD * LANES]); inputs * bias.len() / (QUAD * LANES)].into_boxed_slice();
+        let (mut scales, mut sums) = (Vec::with_capacity(bias.len()), Vec::with_capacity(bias.len()));
+        for (output, (scale, steps)) in rows.enumerate() {
+            scales.push(scale);
+            sums.push(scale * steps.iter().map(|&step| i32::from(step)).sum::<i32>() as f32);
+            let (panel, half, lane) = (output / PANEL, output % PANEL / LANES, output % LANES);
+            for (quad, steps) in steps.as_chunks::<QUAD>().0.iter().enumerate() {
+                let vector = &mut bytes[(panel * inputs / QUAD + quad) * 2 + half].0;
+                let place = vector[lane * QUAD..][..QUAD].iter_mut();
+                place.zip(steps).for_each(|(byte, &step)| *byte = (i32::from(step) + ZERO) as u8);
+            }
+        }
+        Self { bytes, factors, scales, sums, bias, inputs }
     }
 
     /// Outputs.
@@ -65,7 +90,7 @@ impl Linear {
     }
 
     fn bytes(&self) -> usize {
-        size_of_val(&*self.bytes) + 12 * self.scales.len()
+        size_of_val(&*self.bytes) + 12 * self.scales.len() + 4 * self.factors.len()
     }
 }
 
@@ -77,14 +102,15 @@ fn repack(packed: &[u8], inputs: usize, outputs: usize) -> Box<[Vector]> {
         let (ours, place) = (panel / (PANEL / FILE_PANEL), panel % (PANEL / FILE_PANEL));
         for (quad, source) in source.chunks_exact(FILE_PANEL * QUAD).enumerate() {
             let vector = &mut bytes[ours * vectors + 2 * quad + place / 2].0;
-            vector[place % 2 * FILE_PANEL * QUAD..][..FILE_PANEL * QUAD].copy_from_slice(source);
+            let target = vector[place % 2 * FILE_PANEL * QUAD..][..FILE_PANEL * QUAD].iter_mut();
+            target.zip(source).for_each(|(byte, &stored)| *byte = stored + FILE_OFFSET);
         }
     }
     bytes.into_boxed_slice()
 }
 
 /// A normalisation.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Norm {
     /// Multiplied with the normalised row.
     pub scale: Vec<f32>,
