@@ -38,9 +38,11 @@ type Services struct {
 
 // Mount adds all services to the mux.
 func (services *Services) Mount(mux *http.ServeMux) {
+	codec := &tensorCodec{reserve: services.Models.Reserve}
 	options := []connect.HandlerOption{
 		connect.WithReadMaxBytes(int(services.Bounds.BodyBytesMax)),
-		connect.WithInterceptors(append(services.Interceptors, deadline{})...),
+		connect.WithCodec(codec),
+		connect.WithInterceptors(append(services.Interceptors, deadline{}, tensorRelease{codec})...),
 		connect.WithRecover(services.recovered),
 		deflate(),
 	}

@@ -214,15 +214,13 @@ func failure(ctx context.Context, err error) error {
 	switch connect.CodeOf(err) {
 	case connect.CodeDeadlineExceeded:
 		return engine.Refused(enginev1.Status_STATUS_DEADLINE_EXCEEDED)
-	case connect.CodeCanceled:
-		return engine.Refused(enginev1.Status_STATUS_CANCELLED)
 	case connect.CodeResourceExhausted:
 		return &engine.Error{
 			Status:    enginev1.Status_STATUS_INVALID_ARGUMENT,
 			Message:   "The call, or its answer, is longer than a message to the engine may be.",
 			Parameter: "payload",
 		}
-	case connect.CodeUnavailable:
+	case connect.CodeUnavailable, connect.CodeCanceled: // A stream that the other side has reset is "cancelled" too.
 		if errors.Is(err, io.ErrUnexpectedEOF) {
 			return engine.Refused(enginev1.Status_STATUS_ENGINE_CRASHED)
 		}
