@@ -1,0 +1,22 @@
+//! wip
+pub mod choice;
+pub mod confidence;
+pub mod definition;
+pub mod drift;
+pub mod error;
+pub mod event;
+pub mod experiment;
+pub mod fixed;
+pub mod ledger;
+pub mod merge;
+pub mod numeric;
+pub mod observation;
+pub mod off_policy;
+pub mod optimiser;
+pub mod policy;
+pub mod random;
+pub mod report;
+pub mod sharing;
+pub mod snapshot;
+pub mod tally;
+pub mod traffic;
