@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"strconv"
 	"testing"
-
-	"treeline.dev/pool/engine/shm"
 )
 
 // binaryBody is a call of one tensor of UINT8, as JSON and binary data behind it.
@@ -23,7 +21,7 @@ func binaryBody(size int) (body []byte, headLength string) {
 func BenchmarkBinaryInfer(b *testing.B) {
 	for _, size := range []int{1 << 20, 16 << 20} {
 		b.Run(strconv.Itoa(size>>20)+"MB", func(b *testing.B) {
-			node := startReal(b, shm.Options{})
+			node := startReal(b, engines["shm"](b))
 			body, headLength := binaryBody(size)
 			client := &http.Client{Transport: &http.Transport{WriteBufferSize: 64 << 10, ReadBufferSize: 64 << 10}}
 			defer client.CloseIdleConnections()

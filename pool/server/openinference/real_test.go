@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"treeline.dev/pool/door"
+	"treeline.dev/pool/engine"
 	"treeline.dev/pool/engine/enginetest"
 	"treeline.dev/pool/engine/shm"
 	"treeline.dev/pool/engine/shm/shmtest"
@@ -24,17 +25,20 @@ import (
 	"treeline.dev/pool/rust"
 )
 
-// realNode is the door over a real engine by shared memory.
+// realNode is the door over a real engine.
 type realNode struct {
 	url      string
-	engine   *shm.Engine
 	provider *rust.Provider
 }
 
-// startReal starts an engine with one worker, and the door in front of it.
-func startReal(t testing.TB, options shm.Options) *realNode {
+// engines are the transports without copies that the tests were built with, by name.
+var engines = map[string]func(testing.TB) engine.Engine{
+	"shm": func(t testing.TB) engine.Engine { return shmtest.Open(t, shm.Options{}) },
+}
+
+// startReal puts the door in front of an engine.
+func startReal(t testing.TB, opened engine.Engine) *realNode {
 	t.Helper()
-	opened := shmtest.Open(t, options)
 	provider := rust.New(rust.Name, opened, rust.NewStatistics(opened))
 	catalogue, err := models.NewCatalogue(models.Options{Providers: []models.Provider{provider}})
 	if err != nil {
@@ -58,7 +62,7 @@ func startReal(t testing.TB, options shm.Options) *realNode {
 		server.CloseClientConnections()
 		server.Close()
 	})
-	return &realNode{url: server.URL + "/v2/models/" + enginetest.IdentityModel + "/infer", engine: opened, provider: provider}
+	return &realNode{url: server.URL + "/v2/models/" + enginetest.IdentityModel + "/infer", provider: provider}
 }
 
 // infer makes a call with tensors of UINT8 of these sizes, and gives the status and the answer's binary data.
@@ -104,7 +108,12 @@ func byHTTP2(t *testing.T) *http.Client {
 }
 
 func TestTensorsAreReadFromAndWrittenToTheEnginesMemory(t *testing.T) {
-	node := startReal(t, shm.Options{})
+	for transport, open := range engines {
+		t.Run(transport, func(t *testing.T) { checkNothingIsCopied(t, startReal(t, open(t))) })
+	}
+}
+
+func checkNothingIsCopied(t *testing.T, node *realNode) {
 	for name, client := range map[string]*http.Client{"HTTP/1.1": http.DefaultClient, "HTTP/2": byHTTP2(t)} {
 		before := node.provider.BytesCopied()
 		for _, sizes := range [][]int{{1}, {3, 1 << 20, 0, 7}, {5 << 20}} {
@@ -143,26 +152,14 @@ const arenaBytes = 16 << 20
 // TestNoMemoryIsLostWhateverEndsACall ends ten thousand calls in the ways in which calls end too early. Afterwards nothing
 // of the arena for calls is in use, and one answer fits that needs the whole arena for answers.
 func TestNoMemoryIsLostWhateverEndsACall(t *testing.T) {
-	node := startReal(t, shm.Options{RequestBytes: arenaBytes, ReplyBytes: arenaBytes})
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
-	before := node.engine.RequestBytesTaken()
-	const callers, callsEach = 20, 500
-	client := byHTTP2(t)
-	var group sync.WaitGroup
-	for caller := range callers {
-		random := rand.New(rand.NewPCG(seed, uint64(caller)))
-		group.Go(func() {
-			for range callsEach {
-				node.abort(random, client)
-			}
-		})
-	}
-	group.Wait()
+	behind := shmtest.Open(t, shm.Options{RequestBytes: arenaBytes, ReplyBytes: arenaBytes})
+	node := startReal(t, behind)
+	before := behind.RequestBytesTaken()
+	node.abortMany(t, 10_000, 64<<10)
 	deadline := time.Now().Add(20 * time.Second)
-	for node.engine.RequestBytesTaken() != before {
+	for behind.RequestBytesTaken() != before {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d bytes of the arena for calls became %d", before, node.engine.RequestBytesTaken())
+			t.Fatalf("%d bytes of the arena for calls became %d", before, behind.RequestBytesTaken())
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
@@ -181,10 +178,27 @@ func TestNoMemoryIsLostWhateverEndsACall(t *testing.T) {
 	}
 }
 
-// abort makes a call of 64 KiB that ends too early: by TCP while the client sends, or before or while it reads; by a reset
+// abortMany makes calls of that many bytes, all of which end too early.
+func (node *realNode) abortMany(t *testing.T, calls, size int) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	const callers = 20
+	client := byHTTP2(t)
+	var group sync.WaitGroup
+	for caller := range callers {
+		random := rand.New(rand.NewPCG(seed, uint64(caller)))
+		group.Go(func() {
+			for range calls / callers {
+				node.abort(random, client, size)
+			}
+		})
+	}
+	group.Wait()
+}
+
+// abort makes a call that ends too early: by TCP while the client sends, or before or while it reads; by a reset
 // of its stream; by its deadline; or by data that does not fit.
-func (node *realNode) abort(random *rand.Rand, client *http.Client) {
-	const size = 64 << 10
+func (node *realNode) abort(random *rand.Rand, client *http.Client, size int) {
 	body, headLength := binaryBody(size)
 	address, path, _ := strings.Cut(strings.TrimPrefix(node.url, "http://"), "/")
 	head := fmt.Sprintf("POST /%s HTTP/1.1\r\nHost: pool\r\nContent-Length: %d\r\n%s: %s\r\n",
