@@ -4,7 +4,8 @@
 #   pool/build.sh [engine] [server]     these parts; none named: both
 #
 # CARGO_TARGET_DIR is respected. ENGINE_FEATURES names the kinds of models to compile in, such as "native,onnx" ("none":
-# none at all); unset: all.
+# none at all); unset: all. "cuda" among them adds candle on NVIDIA GPUs, which needs CUDA's toolkit (nvcc on the PATH):
+# ENGINE_FEATURES=native,onnx,burn,smartcore,linfa,cuda.
 set -euo pipefail
 cd "$(dirname "$0")"
 dist="$PWD/dist"

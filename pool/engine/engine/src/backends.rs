@@ -9,6 +9,8 @@ pub fn compiled_in() -> Vec<Arc<dyn Backend>> {
         Arc::new(crate::identity::Identity),
         #[cfg(feature = "native")]
         backend_native::backend(),
+        #[cfg(feature = "candle")]
+        backend_candle::backend(),
         #[cfg(feature = "onnx")]
         backend_onnx::backend(),
         #[cfg(feature = "burn")]

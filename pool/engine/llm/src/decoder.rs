@@ -1,7 +1,7 @@
 //! The seam between serving (who runs next, which token is chosen) and computing (what the model thinks of it). The CPU
 //! kernels of this crate implement [`Decoder`], and so does candle, on CPU and CUDA, in the crate `backend-candle`.
 
-use engine_core::EngineError;
+use engine_core::{EngineError, Reason};
 
 /// What serving must know of a model.
 #[derive(Debug, Clone)]
@@ -18,6 +18,36 @@ pub struct DecoderShape {
     pub step_tokens_max: usize,
     /// Bytes of weights and cache.
     pub memory_bytes: u64,
+}
+
+impl DecoderShape {
+    /// What serving got wrong, if it did: decoders read and write without looking.
+    ///
+    /// # Errors
+    /// `Internal` where a step is not as [`Decoder::step`] wants it, `InvalidArgument` where there is no such token.
+    pub fn check_step(&self, sequences: &[StepSequence<'_>]) -> Result<(), EngineError> {
+        let fault = |message: String| Err(EngineError::new(Reason::Internal, message));
+        let tokens: usize = sequences.iter().map(|sequence| sequence.tokens.len()).sum();
+        if tokens > self.step_tokens_max {
+            return fault(format!("A step of {tokens} tokens; {} are the most.", self.step_tokens_max));
+        }
+        for sequence in sequences {
+            let end = sequence.position.saturating_add(sequence.tokens.len());
+            if sequence.tokens.is_empty() || end > self.context_length {
+                return fault(format!("Tokens up to position {end}, with a context of {}.", self.context_length));
+            }
+            if sequence.blocks.len() < end.div_ceil(self.block_tokens) {
+                return fault(format!("{} blocks do not hold {end} tokens.", sequence.blocks.len()));
+            }
+            if let Some(block) = sequence.blocks.iter().find(|block| **block as usize >= self.blocks) {
+                return fault(format!("Block {block} of {}.", self.blocks));
+            }
+            if let Some(token) = sequence.tokens.iter().find(|token| **token as usize >= self.vocabulary_size) {
+                return Err(EngineError::invalid("tokens", format!("The vocabulary has no token {token}.")));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// One sequence's part of a step: a chunk of its prompt, or the one token chosen last.
@@ -53,6 +83,6 @@ pub trait Decoder: Send {
     /// [`Self::copies_blocks`] says so.
     fn copy_block(&mut self, from: u32, to: u32) -> Result<(), EngineError> {
         let message = format!("This decoder cannot copy block {from} to {to}.");
-        Err(EngineError::new(engine_core::Reason::Internal, message))
+        Err(EngineError::new(Reason::Internal, message))
     }
 }

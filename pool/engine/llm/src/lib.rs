@@ -17,6 +17,7 @@ pub mod random;
 pub mod sampling;
 pub mod scheduler;
 pub mod service;
+pub mod shape;
 pub mod stop;
 pub mod template;
 pub mod tokenizer;

@@ -44,6 +44,7 @@ pub fn random_matrix(element_type: ElementType, elements: usize, magnitude: f32,
             ElementType::Q5_1 => {
                 [(0, magnitude / 16.0), (2, -magnitude)].map(|(at, value)| put(at, value)).into_iter().collect()
             }
+            other => unreachable!("no kernel computes {other:?}"),
         }
     }
     data

@@ -128,7 +128,7 @@ impl Decoder for Llama {
     }
 
     fn step(&mut self, sequences: &[StepSequence<'_>], logits: &mut Vec<f32>) -> Result<(), EngineError> {
-        check_step(&self.shape, sequences)?;
+        self.shape.check_step(sequences)?;
         self.layout.fill(sequences);
         logits.resize(self.layout.wanted.len() * self.shape.vocabulary_size, 0.0);
         let step = Step {
@@ -166,29 +166,4 @@ impl Layout {
             }
         }
     }
-}
-
-/// What serving got wrong, if it did: kernels read and write without looking.
-fn check_step(shape: &DecoderShape, sequences: &[StepSequence<'_>]) -> Result<(), EngineError> {
-    let fault = |message: String| Err(EngineError::new(Reason::Internal, message));
-    let tokens: usize = sequences.iter().map(|sequence| sequence.tokens.len()).sum();
-    if tokens > shape.step_tokens_max {
-        return fault(format!("A step of {tokens} tokens; {} are the most.", shape.step_tokens_max));
-    }
-    for sequence in sequences {
-        let end = sequence.position.saturating_add(sequence.tokens.len());
-        if sequence.tokens.is_empty() || end > shape.context_length {
-            return fault(format!("Tokens up to position {end}, with a context of {}.", shape.context_length));
-        }
-        if sequence.blocks.len() < end.div_ceil(shape.block_tokens) {
-            return fault(format!("{} blocks do not hold {end} tokens.", sequence.blocks.len()));
-        }
-        if let Some(block) = sequence.blocks.iter().find(|block| **block as usize >= shape.blocks) {
-            return fault(format!("Block {block} of {}.", shape.blocks));
-        }
-        if let Some(token) = sequence.tokens.iter().find(|token| **token as usize >= shape.vocabulary_size) {
-            return Err(EngineError::invalid("tokens", format!("The vocabulary has no token {token}.")));
-        }
-    }
-    Ok(())
 }

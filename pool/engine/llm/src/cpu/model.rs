@@ -1,115 +1,10 @@
-//! A llama-architecture model: its shape, and its weights in the kernels' order.
+//! The weights of a llama-architecture model in the kernels' order.
 
-use super::weights::{Arena, BLOCK, Weights, read_floats};
+use super::weights::{Arena, Kind, Weights, read_floats};
 use crate::gguf::{ElementType, Gguf, TensorData, TensorPlace, fault};
+use crate::shape::Shape;
 use engine_core::EngineError;
 use std::collections::BTreeSet;
-
-/// Lengths of the model's parts, checked against each other.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Shape {
-    /// Layers.
-    pub layers: usize,
-    /// Floats of a token between layers.
-    pub width: usize,
-    /// Heads of queries.
-    pub heads: usize,
-    /// Heads of keys and values; each serves `heads / key_heads` heads of queries.
-    pub key_heads: usize,
-    /// Floats of a head.
-    pub head_width: usize,
-    /// Floats in the middle of a feed-forward network.
-    pub hidden: usize,
-    /// Tokens known.
-    pub vocabulary: usize,
-    /// Tokens of context that the model was made for.
-    pub context: usize,
-    /// Added to the mean of squares before its root is taken.
-    pub epsilon: f32,
-    /// Floats of a head that are turned by position.
-    rotated: usize,
-    /// The base of the angles.
-    frequency_base: f32,
-    /// What positions are divided by.
-    position_divisor: f32,
-}
-
-/// Bounds of the lengths: far above any model that a CPU serves, and low enough that no product of three overflows.
-const LENGTH_MAX: usize = 1 << 20;
-
-impl Shape {
-    fn read(file: &Gguf) -> Result<Self, EngineError> {
-        let metadata = file.metadata();
-        let architecture = metadata.text("general.architecture")?;
-        if architecture != "llama" {
-            return Err(fault(format!("is of a \"{architecture}\" model; computed are \"llama\" models.")));
-        }
-        let length = |key: &str| {
-            let length = metadata.size(key)?;
-            let fits = (1..=LENGTH_MAX).contains(&length);
-            fits.then_some(length).ok_or_else(|| fault(format!("says {length} for \"{key}\".")))
-        };
-        let width = length("llama.embedding_length")?;
-        let heads = length("llama.attention.head_count")?;
-        let head_width = metadata.optional_size("llama.attention.key_length")?.unwrap_or(width / heads);
-        let shape = Self {
-            layers: length("llama.block_count")?,
-            width,
-            heads,
-            key_heads: metadata.optional_size("llama.attention.head_count_kv")?.unwrap_or(heads),
-            head_width,
-            hidden: length("llama.feed_forward_length")?,
-            vocabulary: vocabulary(file)?,
-            context: length("llama.context_length")?,
-            epsilon: metadata.number("llama.attention.layer_norm_rms_epsilon")? as f32,
-            rotated: metadata.optional_size("llama.rope.dimension_count")?.unwrap_or(head_width),
-            frequency_base: metadata.optional_number("llama.rope.freq_base")?.unwrap_or(10_000.0) as f32,
-            position_divisor: position_divisor(file)?,
-        };
-        shape.check(metadata.optional_size("llama.attention.value_length")?.unwrap_or(head_width))?;
-        Ok(shape)
-    }
-
-    fn check(&self, value_width: usize) -> Result<(), EngineError> {
-        let whole_blocks = [self.width, self.head_width, self.hidden].iter().all(|length| length.is_multiple_of(BLOCK));
-        let heads_fit = (1..=self.heads).contains(&self.key_heads)
-            && self.heads.is_multiple_of(self.key_heads)
-            && (1..=1024).contains(&self.head_width)
-            && value_width == self.head_width;
-        let turns_fit = self.rotated.is_multiple_of(2) && self.rotated <= self.head_width;
-        let numbers = [self.epsilon, self.frequency_base, self.position_divisor];
-        let numbers_fit = numbers.iter().all(|number| number.is_finite() && *number > 0.0);
-        if whole_blocks && heads_fit && turns_fit && numbers_fit && self.layers <= 1024 {
-            return Ok(());
-        }
-        Err(fault(format!("has lengths that do not fit each other, or are no multiples of {BLOCK}: {self:?}.")))
-    }
-
-    /// Floats of the queries of a token.
-    pub fn query_width(&self) -> usize {
-        self.heads * self.head_width
-    }
-
-    /// Floats of the keys, or values, of a token in one layer.
-    pub fn key_width(&self) -> usize {
-        self.key_heads * self.head_width
-    }
-}
-
-fn vocabulary(file: &Gguf) -> Result<usize, EngineError> {
-    let rows = file.tensor("token_embd.weight")?.place.dimensions.get(1).copied().unwrap_or(0);
-    let fits = (1..=LENGTH_MAX).contains(&rows);
-    fits.then_some(rows).ok_or_else(|| fault(format!("has a vocabulary of {rows} tokens.")))
-}
-
-fn position_divisor(file: &Gguf) -> Result<f32, EngineError> {
-    let metadata = file.metadata();
-    match metadata.optional_text("llama.rope.scaling.type")? {
-        None | Some("none") => Ok(1.0),
-        Some("linear") => Ok(metadata.optional_number("llama.rope.scaling.factor")?.unwrap_or(1.0) as f32),
-        Some(other) => Err(fault(format!("stretches positions by \"{other}\", which is not computed."))),
-    }
-}
 
 /// The weights of a layer.
 #[derive(Debug)]
@@ -161,7 +56,7 @@ impl Model {
             embedding: reader.matrix("token_embd.weight", width, vocabulary)?,
             output_norm: reader.vector("output_norm.weight", width)?,
             output: has_output.then(|| reader.matrix("output.weight", width, vocabulary)).transpose()?,
-            turns: turns(&shape, context, frequencies.as_deref()),
+            turns: shape.turns(context, frequencies.as_deref()),
             shape: Shape { context, ..shape },
         };
         reader.check_all_known()?;
@@ -182,22 +77,6 @@ impl Model {
             .flat_map(|layer| layer.projections.iter().chain([&layer.output, &layer.gate, &layer.up, &layer.down]));
         layers.chain([&self.embedding]).chain(&self.output)
     }
-}
-
-/// Angles as llama.cpp computes them, each from the one before, so that both round alike.
-fn turns(shape: &Shape, context: usize, frequency_divisors: Option<&[f32]>) -> Vec<f32> {
-    let ratio = shape.frequency_base.powf(-2.0 / shape.rotated as f32);
-    let mut turns = vec![0.0; context * shape.head_width];
-    for (position, turns) in turns.chunks_exact_mut(shape.head_width).enumerate() {
-        let mut angle = position as f32;
-        for (pair, turn) in turns.chunks_exact_mut(2).enumerate() {
-            let divisor = frequency_divisors.map_or(1.0, |divisors| divisors.get(pair).copied().unwrap_or(1.0));
-            let turned = if 2 * pair < shape.rotated { angle / divisor / shape.position_divisor } else { 0.0 };
-            turn.copy_from_slice(&[turned.cos(), turned.sin()]);
-            angle *= ratio;
-        }
-    }
-    turns
 }
 
 /// Bytes that all matrices of the file take in the kernels' order.
@@ -229,6 +108,12 @@ impl<'file> Reader<'file> {
 
     fn matrix(&mut self, name: &str, columns: usize, rows: usize) -> Result<Weights, EngineError> {
         let tensor = self.tensor(name, &[columns, rows])?;
+        let element_type = tensor.place.element_type;
+        if Kind::of(element_type).is_none() {
+            return Err(fault(format!(
+                "stores \"{name}\" as {element_type:?}, which the backend \"candle\" computes."
+            )));
+        }
         Ok(self.arena.pack(tensor, columns, rows))
     }
 

@@ -20,8 +20,7 @@ use lanes::LANES;
 use lanes::half::from_half;
 use std::sync::Arc;
 
-/// Columns that share a scale.
-pub const BLOCK: usize = 32;
+pub use crate::shape::BLOCK;
 
 /// How the values of a matrix are held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,14 +38,18 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn of(element_type: ElementType) -> Self {
-        match element_type {
+    /// The kind that holds a type's values, or none: this crate's kernels do not compute it.
+    pub fn of(element_type: ElementType) -> Option<Self> {
+        Some(match element_type {
             ElementType::Q4_1 => Self::NibblesAbove,
             ElementType::Q4_0 => Self::NibblesAround,
             ElementType::Q5_1 => Self::BytesAbove,
             ElementType::Q5_0 | ElementType::Q8_0 => Self::BytesAround,
             ElementType::F32 | ElementType::F16 | ElementType::Bf16 => Self::Floats,
-        }
+            ElementType::Q2K | ElementType::Q3K | ElementType::Q4K | ElementType::Q5K | ElementType::Q6K => {
+                return None;
+            }
+        })
     }
 
     /// Bytes of scales of one block of a group.
@@ -135,9 +138,13 @@ impl Arena {
     }
 
     /// Puts the rows of a tensor of `[columns, rows]` in order; columns are whole blocks.
+    ///
+    /// # Panics
+    /// Where no kind holds the tensor's type.
     pub fn pack(&mut self, tensor: TensorData<'_>, columns: usize, rows: usize) -> Weights {
         let element_type = tensor.place.element_type;
-        let (kind, start) = (Kind::of(element_type), self.used);
+        let kind = Kind::of(element_type).expect("a type that a kind holds");
+        let start = self.used;
         self.used += Weights::bytes_of(element_type, columns, rows);
         let mut weights = Weights { rows, columns, kind, arena: Arc::clone(&self.memory), start };
         let row_bytes = columns / element_type.block_elements() * element_type.block_bytes();
@@ -149,9 +156,9 @@ impl Arena {
 }
 
 impl Weights {
-    /// Bytes that a matrix takes.
+    /// Bytes that a matrix takes; none where no kind holds its type.
     pub fn bytes_of(element_type: ElementType, columns: usize, rows: usize) -> usize {
-        rows.div_ceil(LANES) * Kind::of(element_type).group_bytes(columns / BLOCK)
+        Kind::of(element_type).map_or(0, |kind| rows.div_ceil(LANES) * kind.group_bytes(columns / BLOCK))
     }
 
     /// Blocks of a row.
@@ -300,6 +307,8 @@ fn read_block(element_type: ElementType, bytes: &[u8]) -> Block {
             block.quants = std::array::from_fn(|column| bytes[2 + column] ^ 0x80);
         }
         ElementType::F32 | ElementType::F16 | ElementType::Bf16 => block.floats = read_floats(element_type, bytes),
+        // No kind holds them.
+        ElementType::Q2K | ElementType::Q3K | ElementType::Q4K | ElementType::Q5K | ElementType::Q6K => {}
     }
     block
 }

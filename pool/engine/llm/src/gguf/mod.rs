@@ -113,7 +113,7 @@ impl Gguf {
 }
 
 /// An error about the file; `what` goes on from "The weights file".
-pub(crate) fn fault(what: impl std::fmt::Display) -> EngineError {
+pub fn fault(what: impl std::fmt::Display) -> EngineError {
     EngineError::new(Reason::ModelNotReady, format!("The weights file {what}"))
 }
 

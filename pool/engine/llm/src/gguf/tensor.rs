@@ -18,11 +18,16 @@ pub enum ElementType {
     Q5_0,
     Q5_1,
     Q8_0,
+    Q2K,
+    Q3K,
+    Q4K,
+    Q5K,
+    Q6K,
     Bf16,
 }
 
 impl ElementType {
-    const NUMBERED: [(u32, Self); 8] = [
+    const NUMBERED: [(u32, Self); 13] = [
         (0, Self::F32),
         (1, Self::F16),
         (2, Self::Q4_0),
@@ -30,6 +35,11 @@ impl ElementType {
         (6, Self::Q5_0),
         (7, Self::Q5_1),
         (8, Self::Q8_0),
+        (10, Self::Q2K),
+        (11, Self::Q3K),
+        (12, Self::Q4K),
+        (13, Self::Q5K),
+        (14, Self::Q6K),
         (30, Self::Bf16),
     ];
 
@@ -37,7 +47,7 @@ impl ElementType {
         let found = Self::NUMBERED.iter().find(|(known, _)| *known == number);
         found.map(|(_, element_type)| *element_type).ok_or_else(|| {
             fault(format!(
-                "stores \"{tensor}\" as type {number}; computed are F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1 and Q8_0."
+                "stores \"{tensor}\" as type {number}; known are F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 and Q2_K to Q6_K."
             ))
         })
     }
@@ -47,6 +57,7 @@ impl ElementType {
         match self {
             Self::F32 | Self::F16 | Self::Bf16 => 1,
             Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 => 32,
+            Self::Q2K | Self::Q3K | Self::Q4K | Self::Q5K | Self::Q6K => 256,
         }
     }
 
@@ -60,6 +71,11 @@ impl ElementType {
             Self::Q5_0 => 22,
             Self::Q5_1 => 24,
             Self::Q8_0 => 34,
+            Self::Q2K => 84,
+            Self::Q3K => 110,
+            Self::Q4K => 144,
+            Self::Q5K => 176,
+            Self::Q6K => 210,
         }
     }
 }

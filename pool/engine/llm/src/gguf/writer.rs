@@ -84,6 +84,11 @@ fn number(element_type: ElementType) -> u32 {
         ElementType::Q5_0 => 6,
         ElementType::Q5_1 => 7,
         ElementType::Q8_0 => 8,
+        ElementType::Q2K => 10,
+        ElementType::Q3K => 11,
+        ElementType::Q4K => 12,
+        ElementType::Q5K => 13,
+        ElementType::Q6K => 14,
         ElementType::Bf16 => 30,
     }
 }
