@@ -6,8 +6,8 @@ import (
 	"treeline.dev/pool/engine"
 )
 
-// reservedBytesMax bounds the memory of the engine that requests still being read hold together. Beyond it they are read
-// into memory of this process, so that slow clients do not keep others' calls from the engine.
+// reservedBytesMax bounds the memory of the engine that requests hold together, from the moment that they begin to be read.
+// Beyond it they are read into memory of this process, so that slow clients do not keep others' calls from the engine.
 const reservedBytesMax = 256 << 20
 
 // reserver is a provider whose engine reads tensors where they lie in memory that it gives.

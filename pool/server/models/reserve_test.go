@@ -57,7 +57,7 @@ func TestMemoryIsReservedOfTheEngineThatAnswersForTheModel(t *testing.T) {
 	}
 }
 
-func TestRequestsBeingReadHoldNoMoreThanTheirBound(t *testing.T) {
+func TestRequestsHoldNoMoreThanTheirBound(t *testing.T) {
 	provider := &giver{left: 5}
 	catalogue, err := NewCatalogue(Options{Providers: []Provider{provider}})
 	if err != nil {
