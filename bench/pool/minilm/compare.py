@@ -37,11 +37,16 @@ def speed(engines, repetitions):
             for place in range(len(names)):
                 name = names[(round + place) % len(names)]
                 times[name].append(engines[name].embed(tokens, max(1, TOKENS_A_TURN // count))[:2])
-        median = lambda name, index: statistics.median(pair[index] for pair in times[name])
-        least = lambda name, index: min(pair[index] for pair in times[name])
-        cells = [f"{median(name, 0) / 1e6:.3f} ({median(name, 1) / 1e6:.3f}; {least(name, 1) / 1e6:.3f})" for name in names]
-        ratios = [choose(names[1], index) / choose(names[0], index) for choose, index in ((median, 0), (median, 1), (least, 1))]
+        rows = [figures(times[name]) for name in names]
+        cells = [f"{wall:.3f} ({processor:.3f}; {least:.3f})" for wall, processor, least in rows]
+        ratios = [theirs / ours for ours, theirs in zip(rows[0], rows[1])]
         print(f"| {count} | {' | '.join(cells)} | {ratios[0]:.2f} ({ratios[1]:.2f}; {ratios[2]:.2f}) |", flush=True)
+
+
+def figures(pairs):
+    """The medians of wall and of processor time, and the least processor time, in milliseconds."""
+    wall, processor = ([pair[index] / 1e6 for pair in pairs] for index in (0, 1))
+    return statistics.median(wall), statistics.median(processor), min(processor)
 
 
 def quality(engines, reference, tokens_of, count):
@@ -87,7 +92,8 @@ def main():
     print("Milliseconds an embedding: median of wall time (of processor time; least processor time).\n")
     speed({"ours": ours, "ONNX Runtime int8": theirs, "ONNX Runtime float": truth}, options.repetitions)
     print("\nCosine to the float model.\n")
-    quality({"ours": ours, "ours, the edge's file": edge, "ONNX Runtime int8": theirs}, truth, ours.tokens, options.texts)
+    compared = {"ours": ours, "ours, the edge's file": edge, "ONNX Runtime int8": theirs}
+    quality(compared, truth, ours.tokens, options.texts)
 
 
 if __name__ == "__main__":

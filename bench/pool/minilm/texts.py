@@ -75,5 +75,9 @@ def sample(texts, count):
 
 def large_set(count):
     """Named lists of texts: the committed ones, and `count` of each other kind."""
-    kinds = {"news, reviews, articles": news_and_articles, "translated messages": translations, "code and documents": own_lines}
+    kinds = {
+        "news, reviews, articles": news_and_articles,
+        "translated messages": translations,
+        "code and documents": own_lines,
+    }
     return {"committed": committed()} | {name: sample(read(), count) for name, read in kinds.items()}

@@ -1,8 +1,9 @@
 //! Models that this project computes itself, on the processor: language models in GGUF files (crate [`llm`]) and MiniLM in
-//! 8 bits (crate [`minilm`]). The extension of the file with the role `weights` says which.
+//! 8 bits (crate [`minilm`]). The extension of the file with the role `weights` says which; MiniLM in a `.safetensors` file
+//! needs its `tokenizer.json` with the role `tokenizer`, and is quantised when it is loaded.
 //!
 //! Settings of a GGUF file: `cache_bytes` (keys and values of all sequences together, 1 MiB to 1 TiB; 512 MiB) and
-//! `context_length_max` (tokens, 1 to 1,048,576; the model's own). A `.tlm` file has none.
+//! `context_length_max` (tokens, 1 to 1,048,576; the model's own). MiniLM has none.
 
 use engine_core::{Backend, EngineError, Model, ModelSource, Reason};
 use llm::cpu::CpuOptions;
@@ -35,8 +36,15 @@ impl Backend for Native {
                 let service = llm::ServiceOptions { backend: NAME, ..Default::default() };
                 llm::open(&path, &cpu_options(source)?, &service)
             }
+            Some("safetensors") => {
+                let tokenizer = source.file("tokenizer")?;
+                Ok(Arc::new(MiniLm::open_float(&path, &tokenizer, source.threads.max(1))?))
+            }
             Some("tlm") => Ok(Arc::new(MiniLm::open(&path, source.threads.max(1))?)),
-            _ => Err(unready(format!("The weights of \"{}\" are neither a .gguf nor a .tlm file.", source.name))),
+            _ => {
+                let kinds = ".gguf, .safetensors or .tlm file";
+                Err(unready(format!("The weights of \"{}\" are in no {kinds}.", source.name)))
+            }
         }
     }
 }
@@ -87,7 +95,12 @@ mod tests {
 
     #[test]
     fn a_file_of_another_kind_is_refused() {
-        assert!(refusal(&source("toy.bin", serde_json::json!({}))).contains("neither"));
+        assert!(refusal(&source("toy.bin", serde_json::json!({}))).contains("in no .gguf"));
+    }
+
+    #[test]
+    fn float_weights_without_a_tokenizer_are_refused() {
+        assert!(refusal(&source("toy.safetensors", serde_json::json!({}))).contains("tokenizer"));
     }
 
     #[test]
