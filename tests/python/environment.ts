@@ -1,6 +1,6 @@
 /**
- * Makes `.venv`, with the Python packages that the tests use: clients made by others, schemathesis, and the formatter of
- * SQL. Does nothing where it is there already with these versions.
+ * Makes `.venv`, with the Python packages that the tests use: clients made by others, schemathesis, the formatter of SQL,
+ * and a real ONNX model. Does nothing where it is there already with these versions.
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';

@@ -9,7 +9,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
 use burn::nn::{Linear, PaddingConfig2d};
 use burn::tensor::{Device, Tensor, activation};
-use engine_core::{EngineError, Reason};
+use engine_core::{CallContext, EngineError, Reason};
 use serde::{Deserialize, Serialize};
 use training::random::Random;
 use training::{Algorithm, DataSet, Fitted, Rule, Settings, Task};
@@ -28,7 +28,7 @@ pub fn algorithms() -> Vec<Algorithm> {
     ];
     let rules = [image, learner::RULES].concat();
     vec![
-        Algorithm::new("convolutional-network", Task::Classification, fit, |bytes| {
+        Algorithm::in_steps("convolutional-network", Task::Classification, fit, |bytes| {
             Ok(Box::new(Saved::<Convolution>::decode(bytes)?))
         })
         .standardized()
@@ -103,6 +103,16 @@ impl Shape {
 impl Network for Convolution {
     type Shape = Shape;
 
+    fn weight_count(shape: &Shape) -> Option<usize> {
+        // What is possible is too small to overflow.
+        shape.is_possible().then(|| {
+            let filter = KERNEL[0] * KERNEL[1];
+            let first = (shape.channels * filter + 1) * shape.filters;
+            let second = (shape.filters * filter + 1) * 2 * shape.filters;
+            first + second + (shape.flat() + 1) * shape.classes
+        })
+    }
+
     fn empty(shape: &Shape, device: &Device) -> Result<Self, EngineError> {
         if !shape.is_possible() {
             return Err(EngineError::new(Reason::ModelNotReady, "The trained network has an impossible shape."));
@@ -145,11 +155,11 @@ fn filters(random: &mut Random, inputs: usize, outputs: usize, device: &Device) 
     layer
 }
 
-fn fit(data: &DataSet, settings: &Settings) -> Result<Box<dyn Fitted>, EngineError> {
+fn fit(data: &DataSet, settings: &Settings, call: &CallContext) -> Result<Box<dyn Fitted>, EngineError> {
     let shape = Shape::read(data, settings)?;
     let device = Device::flex().autodiff();
     let mut random = Random::new(settings.whole("seed"));
     let network = Convolution::first(&shape, &mut random, &device);
-    let network = learner::train(network, data, settings, &mut random, &device)?;
+    let network = learner::train(network, data, settings, &mut random, &device, call)?;
     Ok(Box::new(Saved::new(shape, Meaning::Classes, &network)))
 }

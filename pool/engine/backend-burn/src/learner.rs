@@ -4,7 +4,8 @@ use crate::saved::Network;
 use burn::nn::loss::{CrossEntropyLoss, MseLoss, Reduction};
 use burn::optim::{AdamConfig, GradientsParams};
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use engine_core::{EngineError, Reason};
+use engine_core::{CallContext, EngineError, Reason};
+use std::time::Instant;
 use training::data::Targets;
 use training::random::Random;
 use training::{DataSet, Matrix, Rule, Settings};
@@ -19,13 +20,15 @@ pub const RULES: [Rule; 3] = [
     Rule::number("learning_rate", 1e-3, 1e-7, 1.0),
 ];
 
-/// Trains `network`, whose weights lie on `device`, which computes gradients. The order of the rows comes from `random`.
+/// Trains `network`, whose weights lie on `device`, which computes gradients, while `call` is not over. The order of the
+/// rows comes from `random`.
 pub fn train<N: Network>(
     mut network: N,
     data: &DataSet,
     settings: &Settings,
     random: &mut Random,
     device: &Device,
+    call: &CallContext,
 ) -> Result<N, EngineError> {
     let (rows, batch_size) = (data.features.rows(), settings.size("batch_size"));
     let steps = settings.size("epochs").saturating_mul(rows.div_ceil(batch_size));
@@ -36,6 +39,7 @@ pub fn train<N: Network>(
     let mut optimizer = AdamConfig::new().init();
     for _ in 0..settings.size("epochs") {
         for batch in random.permutation(rows).chunks(batch_size) {
+            call.check(Instant::now())?;
             let loss = loss(&network, data, batch, device);
             let gradients = GradientsParams::from_grads(loss.backward(), &network);
             network = optimizer.step(settings.number("learning_rate"), network, gradients);

@@ -6,7 +6,7 @@ use crate::weights;
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor, activation};
-use engine_core::{EngineError, Reason};
+use engine_core::{CallContext, EngineError, Reason};
 use serde::{Deserialize, Serialize};
 use training::data::Targets;
 use training::random::Random;
@@ -24,10 +24,10 @@ pub fn algorithms() -> Vec<Algorithm> {
     ];
     let rules = [shape, learner::RULES].concat();
     vec![
-        Algorithm::new("multilayer-perceptron", Task::Classification, fit_classes, decode)
+        Algorithm::in_steps("multilayer-perceptron", Task::Classification, fit_classes, decode)
             .standardized()
             .with_rules(rules.clone()),
-        Algorithm::new("multilayer-perceptron-regression", Task::Regression, fit_numbers, decode)
+        Algorithm::in_steps("multilayer-perceptron-regression", Task::Regression, fit_numbers, decode)
             .standardized()
             .with_rules(rules),
     ]
@@ -69,6 +69,11 @@ impl Activation {
 impl Network for Perceptron {
     type Shape = Shape;
 
+    fn weight_count(shape: &Shape) -> Option<usize> {
+        let layer = |pair: &[usize]| pair[0].checked_add(1)?.checked_mul(pair[1]);
+        shape.widths.windows(2).try_fold(0_usize, |count, pair| count.checked_add(layer(pair)?))
+    }
+
     fn empty(shape: &Shape, device: &Device) -> Result<Self, EngineError> {
         let inputs = shape.widths.first().is_some_and(|width| (1..=training::data::COLUMNS_MAX).contains(width));
         let layers = (2..=LAYERS_MAX + 2).contains(&shape.widths.len());
@@ -103,12 +108,12 @@ fn decode(bytes: &[u8]) -> Result<Box<dyn Fitted>, EngineError> {
     Ok(Box::new(Saved::<Perceptron>::decode(bytes)?))
 }
 
-fn fit_classes(data: &DataSet, settings: &Settings) -> Result<Box<dyn Fitted>, EngineError> {
-    fit(data, settings, data.labels().len(), Meaning::Classes)
+fn fit_classes(data: &DataSet, settings: &Settings, call: &CallContext) -> Result<Box<dyn Fitted>, EngineError> {
+    fit(data, settings, call, data.labels().len(), Meaning::Classes)
 }
 
 /// Learns numbers of mean 0 and deviation 1, whatever the targets are, so that one learning rate suits all.
-fn fit_numbers(data: &DataSet, settings: &Settings) -> Result<Box<dyn Fitted>, EngineError> {
+fn fit_numbers(data: &DataSet, settings: &Settings, call: &CallContext) -> Result<Box<dyn Fitted>, EngineError> {
     let numbers = data.numbers();
     let count = numbers.len() as f64;
     let mean = numbers.iter().sum::<f64>() / count;
@@ -116,10 +121,16 @@ fn fit_numbers(data: &DataSet, settings: &Settings) -> Result<Box<dyn Fitted>, E
     let deviation = Some(variance.sqrt()).filter(|deviation| *deviation > 0.0).unwrap_or(1.0);
     let scaled = numbers.iter().map(|number| (number - mean) / deviation).collect();
     let data = DataSet { features: data.features.clone(), targets: Targets::Numbers(scaled) };
-    fit(&data, settings, 1, Meaning::Number { mean, deviation })
+    fit(&data, settings, call, 1, Meaning::Number { mean, deviation })
 }
 
-fn fit(data: &DataSet, settings: &Settings, outputs: usize, meaning: Meaning) -> Result<Box<dyn Fitted>, EngineError> {
+fn fit(
+    data: &DataSet,
+    settings: &Settings,
+    call: &CallContext,
+    outputs: usize,
+    meaning: Meaning,
+) -> Result<Box<dyn Fitted>, EngineError> {
     let hidden = std::iter::repeat_n(settings.size("hidden_width"), settings.size("hidden_layers"));
     let widths = std::iter::once(data.features.columns).chain(hidden).chain([outputs]).collect();
     let activation = match settings.choice("activation") {
@@ -131,6 +142,6 @@ fn fit(data: &DataSet, settings: &Settings, outputs: usize, meaning: Meaning) ->
     let device = Device::flex().autodiff();
     let mut random = Random::new(settings.whole("seed"));
     let network = Perceptron::first(&shape, &mut random, &device);
-    let network = learner::train(network, data, settings, &mut random, &device)?;
+    let network = learner::train(network, data, settings, &mut random, &device, call)?;
     Ok(Box::new(Saved::new(shape, meaning, &network)))
 }

@@ -17,6 +17,9 @@ pub trait Network: Module {
     /// What must be known to make it without weights.
     type Shape: Serialize + DeserializeOwned + Clone + Send + Sync + 'static;
 
+    /// Numbers that the weights of such a network are; nothing where they cannot be counted.
+    fn weight_count(shape: &Self::Shape) -> Option<usize>;
+
     /// The network with weights of no meaning, which a record then replaces. Fails where the shape contradicts itself.
     fn empty(shape: &Self::Shape, device: &Device) -> Result<Self, EngineError>;
 
@@ -63,6 +66,11 @@ impl<N: Network> Saved<N> {
     /// Reads what [`Fitted::encode`] wrote.
     pub fn decode(bytes: &[u8]) -> Result<Self, EngineError> {
         let body: Body<N::Shape> = rmp_serde::from_slice(bytes).map_err(unreadable)?;
+        // A shape that promises more weights than there are would cost their memory before it is found out.
+        let bytes = N::weight_count(&body.shape).and_then(|count| count.checked_mul(size_of::<f32>()));
+        if bytes.is_none_or(|bytes| bytes > body.record.len()) {
+            return Err(unreadable("its shape has more weights than there are"));
+        }
         let device = Device::flex();
         let record = ModuleRecord::from_bytes(Bytes::from_bytes_vec(body.record)).map_err(unreadable)?;
         let network = N::empty(&body.shape, &device)?.try_load_record(record).map_err(unreadable)?;

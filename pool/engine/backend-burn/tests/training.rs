@@ -3,7 +3,7 @@
 use backend_burn::table;
 use contract::v1::parameter::Value::Int64Value;
 use std::collections::BTreeMap;
-use training::trial::{Table, expected, parameters, score};
+use trial::{Table, expected, parameters, score};
 
 #[test]
 fn a_perceptron_is_about_as_right_as_scikit_learns() {
@@ -29,4 +29,10 @@ fn the_same_seed_gives_the_same_network() {
     let iris = Table::read("iris");
     let first = score(&table(), "multilayer-perceptron", &iris, given());
     assert_eq!(first, score(&table(), "multilayer-perceptron", &iris, given()));
+}
+
+#[test]
+fn a_cancelled_training_ends_between_mini_batches() {
+    let endless = parameters([("epochs", Int64Value(10_000))]);
+    trial::a_cancelled_training_ends(&table(), "multilayer-perceptron", &Table::read("digits"), &endless);
 }

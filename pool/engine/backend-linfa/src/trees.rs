@@ -1,12 +1,16 @@
 //! Decision trees and random forests.
 
-use crate::convert::{array, random, refused, with_classes};
-use engine_core::EngineError;
+use crate::convert::{array, refused, with_classes};
+use engine_core::{CallContext, EngineError};
 use linfa::traits::{Fit, Predict as _};
 use linfa_ensemble::EnsembleLearnerParams;
 use linfa_trees::{DecisionTree, DecisionTreeParams, SplitQuality};
 use ndarray::{Array1, Axis};
+use rand_xoshiro::Xoshiro256Plus;
+use rand_xoshiro::rand_core::SeedableRng;
 use serde::{Deserialize, Serialize};
+use std::time::Instant;
+use training::random::Random;
 use training::{Algorithm, DataSet, Fitted, Matrix, Predict, Prediction, Rule, Settings, Task, decode_stored, store};
 
 const CRITERION: Rule = Rule::choice("criterion", &["gini", "entropy"]);
@@ -19,7 +23,7 @@ pub fn algorithms() -> Vec<Algorithm> {
     vec![
         Algorithm::new("decision-tree", Task::Classification, fit_tree, decode_stored::<Tree>)
             .with_rules([CRITERION, DEPTH, LEAF, SPLIT]),
-        Algorithm::new("random-forest", Task::Classification, fit_forest, decode_stored::<Forest>).with_rules([
+        Algorithm::in_steps("random-forest", Task::Classification, fit_forest, decode_stored::<Forest>).with_rules([
             CRITERION,
             DEPTH,
             LEAF,
@@ -69,14 +73,24 @@ impl Predict for Forest {
     }
 }
 
-fn fit_forest(data: &DataSet, settings: &Settings) -> Result<Box<dyn Fitted>, EngineError> {
-    let forest = EnsembleLearnerParams::new_fixed_rng(tree(settings), random(settings))
-        .ensemble_size(settings.size("trees"))
-        .bootstrap_proportion(settings.number("row_share"))
-        .feature_proportion(settings.number("column_share"))
-        .fit(&with_classes(data)?)
-        .map_err(refused)?;
-    store(Forest { class_count: data.labels().len(), trees: forest.models, columns: forest.model_features })
+/// Tree by tree, so that a call that is over ends the fit after the tree at hand. Each has a seed of its own.
+fn fit_forest(data: &DataSet, settings: &Settings, call: &CallContext) -> Result<Box<dyn Fitted>, EngineError> {
+    let rows = with_classes(data)?;
+    let mut seeds = Random::new(settings.whole("seed"));
+    let mut forest = Forest { class_count: data.labels().len(), trees: Vec::new(), columns: Vec::new() };
+    for _ in 0..settings.size("trees") {
+        call.check(Instant::now())?;
+        let random = Xoshiro256Plus::seed_from_u64(seeds.bits());
+        let one = EnsembleLearnerParams::new_fixed_rng(tree(settings), random)
+            .ensemble_size(1)
+            .bootstrap_proportion(settings.number("row_share"))
+            .feature_proportion(settings.number("column_share"))
+            .fit(&rows)
+            .map_err(refused)?;
+        forest.trees.extend(one.models);
+        forest.columns.extend(one.model_features);
+    }
+    store(forest)
 }
 
 fn tree(settings: &Settings) -> DecisionTreeParams<f64, usize> {

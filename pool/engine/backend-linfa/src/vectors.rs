@@ -1,7 +1,7 @@
 //! Support vector machines.
 
 use crate::convert::{array, refused, with_numbers};
-use engine_core::EngineError;
+use engine_core::{CallContext, EngineError};
 use linfa::dataset::Dataset;
 use linfa::traits::{Fit, Predict as _};
 use linfa_svm::{Svm, SvmParams};
@@ -24,10 +24,15 @@ pub fn algorithms() -> Vec<Algorithm> {
     let rules = [KERNEL, GAMMA, DEGREE, COEFFICIENT, COST, TOLERANCE];
     let epsilon = Rule::number("epsilon", 0.1, 1e-9, 1e6);
     vec![
-        Algorithm::new("support-vector-machine", Task::Classification, fit_classifier, decode_stored::<Duels<Machine>>)
-            .standardized()
-            .of_square_time()
-            .with_rules(rules),
+        Algorithm::in_steps(
+            "support-vector-machine",
+            Task::Classification,
+            fit_classifier,
+            decode_stored::<Duels<Machine>>,
+        )
+        .standardized()
+        .of_square_time()
+        .with_rules(rules),
         Algorithm::new("support-vector-regression", Task::Regression, fit_regressor, decode_stored::<Regressor>)
             .standardized()
             .of_square_time()
@@ -47,8 +52,8 @@ impl Decide for Machine {
     }
 }
 
-fn fit_classifier(data: &DataSet, settings: &Settings) -> Result<Box<dyn Fitted>, EngineError> {
-    store(Duels::fit(data, |features, sides| {
+fn fit_classifier(data: &DataSet, settings: &Settings, call: &CallContext) -> Result<Box<dyn Fitted>, EngineError> {
+    store(Duels::fit(data, call, |features, sides| {
         let cost = settings.number("c");
         let parameters =
             with_kernel(Svm::<f64, bool>::params(), features.columns, settings).pos_neg_weights(cost, cost);

@@ -155,15 +155,20 @@ fn many_threads_get_their_own_answers() {
     });
 }
 
-/// Magika (PyPI `magika` 1.0.3) tells file types from their first and last bytes. The file is fetched, not kept here: the
-/// variable names it, and where it is not set there is nothing to test.
+/// Magika (PyPI `magika` 1.0.3) tells file types from their first and last bytes. Its model lies in the Python environment
+/// of the tests, which `npm test -- --only prepare` makes.
+fn magika() -> PathBuf {
+    const MODEL: &str = "site-packages/magika/models/standard_v3_3/model.onnx";
+    let libraries = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../.venv/lib");
+    let versions = std::fs::read_dir(&libraries).into_iter().flatten().flatten();
+    versions.map(|version| version.path().join(MODEL)).find(|path| path.exists()).unwrap_or_else(|| {
+        panic!("{}/python*/{MODEL} is not there; make it by: npm test -- --only prepare", libraries.display())
+    })
+}
+
 #[test]
 fn a_real_model_tells_file_types() {
-    let Some(path) = std::env::var_os("TREELINE_MAGIKA_MODEL") else {
-        println!("skipped: TREELINE_MAGIKA_MODEL is not set");
-        return;
-    };
-    let model = backend_onnx::backend().load(&source(path.into(), serde_json::json!({}))).unwrap();
+    let model = backend_onnx::backend().load(&source(magika(), serde_json::json!({}))).unwrap();
     let begin = include_bytes!("models.rs");
     // As its config says: 1,024 bytes from the beginning and 1,024 from the end, spaces stripped at the outer ends.
     let content = begin.trim_ascii();

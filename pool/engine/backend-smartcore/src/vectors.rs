@@ -3,7 +3,7 @@
 //! its kernels.
 
 use crate::convert::{dense, refused};
-use engine_core::{EngineError, Reason};
+use engine_core::{CallContext, EngineError, Reason};
 use serde::{Deserialize, Serialize};
 use smartcore::linalg::basic::matrix::DenseMatrix;
 use smartcore::svm::svc::{SVC, SVCParameters};
@@ -27,10 +27,15 @@ const TOLERANCE: Rule = Rule::number("tolerance", 1e-3, 1e-9, 1.0);
 pub fn algorithms() -> Vec<Algorithm> {
     let rules = |last| [KERNEL, GAMMA, DEGREE, COEFFICIENT, COST, TOLERANCE, last];
     vec![
-        Algorithm::new("support-vector-machine", Task::Classification, fit_classifier, decode_stored::<Duels<Machine>>)
-            .standardized()
-            .of_square_time()
-            .with_rules(rules(Rule::whole("epochs", 2, 1, 100))),
+        Algorithm::in_steps(
+            "support-vector-machine",
+            Task::Classification,
+            fit_classifier,
+            decode_stored::<Duels<Machine>>,
+        )
+        .standardized()
+        .of_square_time()
+        .with_rules(rules(Rule::whole("epochs", 2, 1, 100))),
         Algorithm::new("support-vector-regression", Task::Regression, fit_regressor, decode_stored::<Machine>)
             .standardized()
             .of_square_time()
@@ -90,8 +95,8 @@ impl Decide for Machine {
     }
 }
 
-fn fit_classifier(data: &DataSet, settings: &Settings) -> Result<Box<dyn Fitted>, EngineError> {
-    store(Duels::fit(data, |features, sides| fit_machine(&features, &sides, settings))?)
+fn fit_classifier(data: &DataSet, settings: &Settings, call: &CallContext) -> Result<Box<dyn Fitted>, EngineError> {
+    store(Duels::fit(data, call, |features, sides| fit_machine(&features, &sides, settings))?)
 }
 
 fn fit_machine(features: &Matrix, sides: &[bool], settings: &Settings) -> Result<Machine, EngineError> {

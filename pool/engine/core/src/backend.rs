@@ -116,14 +116,16 @@ pub trait Backend: Send + Sync {
     /// Loads a version; takes as long as it takes. Warm-up is the repository's.
     fn load(&self, source: &ModelSource) -> Result<Arc<dyn Model>, EngineError>;
 
-    /// Trains on `tensors` (in the order of `request.tensors`), and writes the version's files into `folder`.
+    /// Trains on `tensors` (in the order of `request.tensors`), and writes the version's files into `folder`. Fails soon
+    /// after `call` is cancelled or its deadline passes, and writes nothing from then on: the folder may be gone.
     fn train(
         &self,
+        call: &CallContext,
         request: &TrainModelRequest,
         tensors: &[TensorView<'_>],
         folder: &std::path::Path,
     ) -> Result<Trained, EngineError> {
-        let _ = (request, tensors, folder);
+        let _ = (call, request, tensors, folder);
         Err(EngineError::new(crate::Reason::Unsupported, format!("The backend {} does not train.", self.name())))
     }
 }

@@ -3,7 +3,7 @@
 use crate::data::DataSet;
 use crate::matrix::Matrix;
 use crate::settings::{Rule, Settings};
-use engine_core::{EngineError, Reason};
+use engine_core::{CallContext, EngineError, Reason};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -45,8 +45,30 @@ pub struct Algorithm {
     pub decode: Decode,
 }
 
-/// Fits an algorithm.
-pub type Fit = fn(&DataSet, &Settings) -> Result<Box<dyn Fitted>, EngineError>;
+/// Fits an algorithm. Either kind runs on a thread that nobody has to wait for; see [`fits`](crate::fits).
+#[derive(Clone, Copy)]
+pub enum Fit {
+    /// By one call of a library, which nothing ends early.
+    Whole(WholeFit),
+    /// In steps, between which it ends with an error where the call is over.
+    Steps(StepFit),
+}
+
+/// See [`Fit::Whole`].
+pub type WholeFit = fn(&DataSet, &Settings) -> Result<Box<dyn Fitted>, EngineError>;
+/// See [`Fit::Steps`].
+pub type StepFit = fn(&DataSet, &Settings, &CallContext) -> Result<Box<dyn Fitted>, EngineError>;
+
+impl Fit {
+    /// Fits to `data` on behalf of `call`.
+    pub fn run(self, data: &DataSet, settings: &Settings, call: &CallContext) -> Result<Box<dyn Fitted>, EngineError> {
+        match self {
+            Self::Whole(fit) => fit(data, settings),
+            Self::Steps(fit) => fit(data, settings, call),
+        }
+    }
+}
+
 /// Reads back what [`Fitted::encode`] wrote.
 pub type Decode = fn(&[u8]) -> Result<Box<dyn Fitted>, EngineError>;
 
@@ -56,8 +78,17 @@ pub const ROWS_MAX: usize = 10_000_000;
 pub const ROWS_MAX_SQUARE: usize = 20_000;
 
 impl Algorithm {
-    /// An algorithm without parameters of its own.
-    pub fn new(name: &'static str, task: Task, fit: Fit, decode: Decode) -> Self {
+    /// An algorithm without parameters of its own that is fitted by one call of a library.
+    pub fn new(name: &'static str, task: Task, fit: WholeFit, decode: Decode) -> Self {
+        Self::of(name, task, Fit::Whole(fit), decode)
+    }
+
+    /// An algorithm without parameters of its own that is fitted in steps.
+    pub fn in_steps(name: &'static str, task: Task, fit: StepFit, decode: Decode) -> Self {
+        Self::of(name, task, Fit::Steps(fit), decode)
+    }
+
+    fn of(name: &'static str, task: Task, fit: Fit, decode: Decode) -> Self {
         Self { name, task, rows_max: ROWS_MAX, standardize: false, rules: Vec::new(), fit, decode }
     }
 

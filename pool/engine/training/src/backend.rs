@@ -1,8 +1,9 @@
 //! A table of algorithms as a `Backend`.
 
-use crate::algorithm::{Algorithm, Fitted, Prediction, Task};
+use crate::algorithm::{Algorithm, Fit, Fitted, Prediction, Task};
 use crate::data::{self, DataSet, Targets};
 use crate::file::{self, Header};
+use crate::fits::Fits;
 use crate::guard::guarded;
 use crate::metrics::{self, Metrics};
 use crate::model::TableModel;
@@ -10,9 +11,10 @@ use crate::random::Random;
 use crate::scaling::Scaling;
 use crate::settings::{Rule, Settings};
 use contract::v1::TrainModelRequest;
-use engine_core::{Backend, EngineError, Model, ModelSource, Reason, TensorView, Trained};
+use engine_core::{Backend, CallContext, EngineError, Model, ModelSource, Reason, TensorView, Trained};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Role and name of the file that a training writes.
 const FILE_ROLE: &str = "weights";
@@ -25,12 +27,13 @@ const TEST_FRACTION_MAX: f64 = 0.5;
 pub struct TableBackend {
     name: &'static str,
     algorithms: Vec<Algorithm>,
+    fits: Fits,
 }
 
 impl TableBackend {
     /// The backend `name` with these algorithms.
     pub fn new(name: &'static str, algorithms: Vec<Algorithm>) -> Self {
-        Self { name, algorithms }
+        Self { name, algorithms, fits: Fits::default() }
     }
 
     /// What it trains.
@@ -71,6 +74,7 @@ impl Backend for TableBackend {
 
     fn train(
         &self,
+        call: &CallContext,
         request: &TrainModelRequest,
         tensors: &[TensorView<'_>],
         folder: &Path,
@@ -79,21 +83,61 @@ impl Backend for TableBackend {
         let common = common_rules(algorithm);
         let settings = Settings::read(algorithm.rules.iter().chain(&common), &request.parameters)?;
         let data = read_data(algorithm, tensors)?;
-        let parts = Parts::of(data, algorithm, &settings);
-        let fitted = guarded(self.name, || (algorithm.fit)(&parts.training, &settings))?;
-        let metrics = guarded(self.name, || parts.measure(fitted.as_ref()))?;
+        let training = Training { task: algorithm.task, fit: algorithm.fit, data, settings, call: detached(call) };
+        let learned = self.fits.run(self.name, call, || training.run())?;
         let header = Header {
             backend: self.name.to_owned(),
             algorithm: algorithm.name.to_owned(),
-            columns: parts.training.features.columns,
-            classes: parts.training.labels().to_vec(),
-            scaling: parts.scaling,
+            columns: learned.columns,
+            classes: learned.classes,
+            scaling: learned.scaling,
         };
-        file::write(&folder.join(FILE_NAME), &header, &fitted.encode()?)?;
+        file::write(&folder.join(FILE_NAME), &header, &learned.body)?;
         Ok(Trained {
             files: [(FILE_ROLE.to_owned(), PathBuf::from(FILE_NAME))].into(),
             settings: serde_json::Map::from_iter([("algorithm".to_owned(), algorithm.name.into())]),
-            metrics,
+            metrics: learned.metrics,
+        })
+    }
+}
+
+/// The call without what belongs to its transport, which a fit that nobody waits for must not hold.
+fn detached(call: &CallContext) -> CallContext {
+    let mut call = call.clone();
+    call.output = None;
+    call.spans = None;
+    call
+}
+
+/// All that a fit needs, so that it can be taken to another thread.
+struct Training {
+    task: Task,
+    fit: Fit,
+    data: DataSet,
+    settings: Settings,
+    call: CallContext,
+}
+
+/// What a fit gave.
+struct Learned {
+    columns: usize,
+    classes: Vec<i64>,
+    scaling: Option<Scaling>,
+    body: Vec<u8>,
+    metrics: Metrics,
+}
+
+impl Training {
+    fn run(self) -> Result<Learned, EngineError> {
+        let parts = Parts::of(self.data, self.task, &self.settings);
+        let fitted = self.fit.run(&parts.training, &self.settings, &self.call)?;
+        self.call.check(Instant::now())?;
+        Ok(Learned {
+            columns: parts.training.features.columns,
+            classes: parts.training.labels().to_vec(),
+            body: fitted.encode()?,
+            metrics: parts.measure(fitted.as_ref())?,
+            scaling: parts.scaling,
         })
     }
 }
@@ -136,8 +180,8 @@ struct Parts {
 }
 
 impl Parts {
-    fn of(data: DataSet, algorithm: &Algorithm, settings: &Settings) -> Self {
-        let fraction = if algorithm.task.is_supervised() { settings.number("test_fraction") } else { 0.0 };
+    fn of(data: DataSet, task: Task, settings: &Settings) -> Self {
+        let fraction = if task.is_supervised() { settings.number("test_fraction") } else { 0.0 };
         let rows = data.features.rows();
         let test_rows = (rows as f64 * fraction) as usize;
         let (mut training, mut test) = (data, None);

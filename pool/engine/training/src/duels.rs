@@ -3,8 +3,9 @@
 use crate::algorithm::{Predict, Prediction};
 use crate::data::DataSet;
 use crate::matrix::Matrix;
-use engine_core::EngineError;
+use engine_core::{CallContext, EngineError};
 use serde::{Deserialize, Serialize};
+use std::time::Instant;
 
 /// A machine that knows two classes.
 pub trait Decide {
@@ -27,11 +28,16 @@ struct Duel<M> {
 }
 
 impl<M> Duels<M> {
-    /// Fits a machine for each pair; `fit` gets their rows, and whether each is of the second class.
-    pub fn fit(data: &DataSet, fit: impl Fn(Matrix, Vec<bool>) -> Result<M, EngineError>) -> Result<Self, EngineError> {
+    /// Fits a machine for each pair, while `call` is not over; `fit` gets their rows, and whether each is of the second class.
+    pub fn fit(
+        data: &DataSet,
+        call: &CallContext,
+        fit: impl Fn(Matrix, Vec<bool>) -> Result<M, EngineError>,
+    ) -> Result<Self, EngineError> {
         let class_count = data.labels().len();
         let classes = data.classes();
         let duel = |(first, second)| {
+            call.check(Instant::now())?;
             let among = |&row: &usize| classes[row] == first || classes[row] == second;
             let rows: Vec<usize> = (0..classes.len()).filter(among).collect();
             let sides = rows.iter().map(|&row| classes[row] == second).collect();

@@ -14,6 +14,7 @@
 //! | [`metrics`] | how good a fit is |
 //! | [`file`] | the file of a trained model |
 //! | [`backend`], [`model`] | the table as a `Backend`, and a trained model as a `Model` |
+//! | [`fits`] | fits on threads of their own, which nobody has to wait for |
 //! | [`guard`] | a library's panic turned into an error |
 //! | [`random`] | the numbers behind a seed |
 
@@ -22,6 +23,7 @@ pub mod backend;
 pub mod data;
 pub mod duels;
 pub mod file;
+pub mod fits;
 pub mod gaussian;
 pub mod guard;
 pub mod linear;
@@ -31,8 +33,6 @@ pub mod model;
 pub mod random;
 pub mod scaling;
 pub mod settings;
-#[cfg(feature = "trial")]
-pub mod trial;
 
 pub use algorithm::{Algorithm, Fitted, Predict, Prediction, Stored, Task, decode_stored, store};
 pub use backend::TableBackend;

@@ -236,7 +236,10 @@ fn describe(name: &str, entry: &Entry, number: u64) -> v1::Model {
 
 fn describe_loaded(model: &mut v1::Model, loaded: &Loaded) {
     let description = loaded.description();
-    model.backend = description.backend.to_owned();
+    // As the manifest names it; one that cannot be read any more leaves what the model says.
+    if model.backend.is_empty() {
+        description.backend.clone_into(&mut model.backend);
+    }
     model.capabilities = description.capabilities.iter().map(|capability| capability.name().to_owned()).collect();
     // What embeds also ranks, by cosine.
     if description.capabilities.contains(&Capability::Embed) && !description.capabilities.contains(&Capability::Rerank)

@@ -42,7 +42,7 @@ impl Repository {
         }
         check_existing(folder, request)?;
         let workshop = Workshop::new(&folder.join(WORKSHOP), &request.model, SystemTime::now()).map_err(not_saved)?;
-        let trained = train_aside(&**backend, request, tensors, &workshop)?;
+        let trained = train_aside(&**backend, call, request, tensors, &workshop)?;
         call.check(std::time::Instant::now())?;
         let version = workshop.publish(&folder.join(&request.model)).map_err(not_saved)?;
         self.scan_model(&request.model);
@@ -80,11 +80,12 @@ fn check_existing(repository: &Path, request: &TrainModelRequest) -> Result<(), 
 
 fn train_aside(
     backend: &dyn Backend,
+    call: &CallContext,
     request: &TrainModelRequest,
     tensors: &[TensorView<'_>],
     workshop: &Workshop,
 ) -> Result<Trained, EngineError> {
-    let trained = guarded(|| backend.train(request, tensors, &workshop.version()))?;
+    let trained = guarded(|| backend.train(call, request, tensors, &workshop.version()))?;
     let mut files = std::collections::BTreeMap::new();
     for (role, path) in &trained.files {
         let path = path.to_str().ok_or_else(|| EngineError::new(Reason::Internal, "A trained file has no name."))?;

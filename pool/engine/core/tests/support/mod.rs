@@ -111,6 +111,7 @@ impl Backend for Scripted {
 
     fn train(
         &self,
+        _call: &CallContext,
         request: &TrainModelRequest,
         _tensors: &[TensorView<'_>],
         folder: &Path,

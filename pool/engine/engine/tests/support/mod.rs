@@ -71,6 +71,7 @@ impl Backend for Toy {
 
     fn train(
         &self,
+        _call: &CallContext,
         request: &TrainModelRequest,
         tensors: &[TensorView<'_>],
         folder: &Path,

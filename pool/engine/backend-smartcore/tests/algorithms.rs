@@ -4,7 +4,7 @@ use backend_smartcore::table;
 use contract::v1::parameter::Value::{BoolValue, DoubleValue, Int64Value, StringValue};
 use contract::v1::{Parameter, parameter::Value};
 use std::collections::BTreeMap;
-use training::trial::{self, Folder, Table, expected, parameters, score};
+use trial::{Folder, Table, expected, parameters, score};
 
 #[test]
 fn every_algorithm_keeps_its_promises() {
@@ -117,4 +117,14 @@ fn mistakes_are_named() {
         let error = trial::train(&table(), algorithm, &iris, given, Folder::new().path()).unwrap_err();
         assert_eq!(error.parameter.as_deref(), Some(parameter), "{error}");
     }
+}
+
+#[test]
+fn a_cancelled_training_ends_between_duels() {
+    trial::a_cancelled_training_ends(
+        &table(),
+        "support-vector-machine",
+        &Table::read("digits"),
+        &parameters([("epochs", Int64Value(100))]),
+    );
 }
