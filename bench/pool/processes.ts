@@ -44,15 +44,36 @@ function family(pid: number): number[] {
   return found;
 }
 
+/** One of a family of processes. */
+export interface Member {
+  readonly pid: number;
+  readonly name: string;
+  /** Its own memory and what it shares, in bytes. */
+  readonly residentBytes: number;
+}
+
+const residentBytes = (pid: number): number =>
+  Number(/VmRSS:\s+(\d+) kB/.exec(read(`/proc/${pid}/status`))?.[1] ?? 0) * kibibyte;
+
+/** `pid` and its descendants with their memory now; none elsewhere than on Linux. */
+export function members(pid: number): Member[] {
+  if (process.platform !== 'linux') return [];
+  return family(pid).map((one) => ({
+    pid: one,
+    name: read(`/proc/${one}/comm`).trim(),
+    residentBytes: residentBytes(one),
+  }));
+}
+
 /** What `pid` and its descendants use now. */
 export function usage(pid: number): Usage {
   if (process.platform !== 'linux') return { cpuMs: 0, residentBytes: 0, processes: 0 };
   let cpuMs = 0;
-  let residentBytes = 0;
+  let bytes = 0;
   const pids = family(pid);
   for (const one of pids) {
     cpuMs += processorMs(one) ?? 0;
-    residentBytes += Number(/VmRSS:\s+(\d+) kB/.exec(read(`/proc/${one}/status`))?.[1] ?? 0) * kibibyte;
+    bytes += residentBytes(one);
   }
-  return { cpuMs, residentBytes, processes: pids.length };
+  return { cpuMs, residentBytes: bytes, processes: pids.length };
 }

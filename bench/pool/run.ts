@@ -1,36 +1,34 @@
 /**
  * `make bench-pool`: throughput, latency, time to first token and between tokens of the pool's chat, at several numbers of
- * clients; and a soak at a steady rate, in which memory must stay flat.
+ * clients; embeddings with and without batching; and a soak at a steady rate, in which memory must stay flat.
  */
 import { parseArgs } from 'node:util';
 import { machine } from '../inference/machine.ts';
-import { closedLoad, type Load, openLoad, type Target } from './load.ts';
-import { percentile, slope } from './percentiles.ts';
+import { embeddings, embeddingTable } from './embeddings.ts';
+import { closedLoad, type Load, type Target } from './load.ts';
+import { percentile } from './percentiles.ts';
 import { usage } from './processes.ts';
-import { type Server, startServer } from './server.ts';
+import { builtServer, type Server, startServer } from './server.ts';
+import { soak, withSmallCache } from './soak.ts';
 
 const help = `Usage: make bench-pool ARGS="[flags]"
 
-  --clients LIST       numbers of clients at once (1,4,16)
+  --clients LIST       numbers of clients at once (1,4,16; of embeddings 1,4,16,64)
   --seconds N          time for each of them (20)
   --prompt-words N     words of a prompt (64)
   --tokens N           tokens of an answer (64)
   --model NAME         (smollm2-135m-instruct)
   --engine NAME        shm, ffi or grpc, for the pool that is started (shm)
-  --soak SECONDS       instead: a steady load for so long; fails where memory grows or a call fails
+  --embeddings         instead: embeddings a second and their latency, with and without dynamic batching
+  --soak SECONDS       instead: a steady load for so long, once a small cache of keys and values is full; fails where the
+                       memory of the server or of an engine's process grows, or a call fails
   --rate N             calls a second of the soak (2)
+  --program PATH       the server's program, with the engine beside it (pool/dist/treeline-pool)
   --url URL            a pool that runs already; else one is started on a free port of this machine
   --json               the result as JSON
   --help
 
 Figures mean something only on an idle machine.`;
-
-/** Part of a soak that may fill caches and pools before memory must be flat. */
-const warmUpShare = 0.3;
-/** How often a soak looks at memory. */
-const watchSecondsMax = 10;
-/** Growth that is noise: of an allocator, and of samples taken while calls run. */
-const growthBytesMax = 64 * 2 ** 20;
 
 interface Result {
   readonly clients: number;
@@ -112,44 +110,18 @@ async function measure(server: Server, target: Target, clients: readonly number[
   return results;
 }
 
-/** Memory over the time of a soak, and what came of it. */
-async function soak(server: Server, target: Target, rate: number, seconds: number): Promise<boolean> {
-  const times: number[] = [];
-  const bytes: number[] = [];
-  const load = await openLoad(target, rate, seconds, Math.min(watchSecondsMax, seconds / 20), (elapsed, sofar) => {
-    const now = server.pid === null ? null : usage(server.pid);
-    if (now !== null && elapsed >= seconds * warmUpShare) {
-      times.push(elapsed);
-      bytes.push(now.residentBytes);
-    }
-    const memory = now === null ? '' : `, ${(now.residentBytes / 2 ** 20).toFixed(0)} MiB`;
-    process.stderr.write(
-      `${elapsed.toFixed(0)} s: ${sofar.calls} calls, ${sofar.refused} refused, ${sofar.failed} failed${memory}\n`,
-    );
-  });
-  const grown = slope(times, bytes) * (seconds * (1 - warmUpShare));
-  const flat = grown <= growthBytesMax;
-  const result = summarise(0, load, null);
-  process.stdout.write(
-    `soak: ${seconds} s at ${rate} calls/s: ${result.calls} calls, ${result.refused} refused, ${load.failed} failed, ` +
-      `${result.tokensPerSecond.toFixed(1)} tokens/s, first token p50 ${result.firstTokenMs[0].toFixed(0)} ms p99 ${result.firstTokenMs[2].toFixed(0)} ms, ` +
-      `memory ${((bytes[0] ?? 0) / 2 ** 20).toFixed(0)} → ${((bytes.at(-1) ?? 0) / 2 ** 20).toFixed(0)} MiB ` +
-      `(${(grown / 2 ** 20).toFixed(1)} MiB by the fitted line; ${flat ? 'flat' : 'NOT FLAT'})\n`,
-  );
-  for (const failure of load.failures) process.stdout.write(`failed: ${failure}\n`);
-  return flat && load.failed === 0 && result.calls > 0;
-}
-
 const { values } = parseArgs({
   options: {
-    clients: { type: 'string', default: '1,4,16' },
+    clients: { type: 'string' },
     seconds: { type: 'string', default: '20' },
     'prompt-words': { type: 'string', default: '64' },
     tokens: { type: 'string', default: '64' },
     model: { type: 'string', default: 'smollm2-135m-instruct' },
     engine: { type: 'string', default: 'shm' },
+    embeddings: { type: 'boolean', default: false },
     soak: { type: 'string' },
     rate: { type: 'string', default: '2' },
+    program: { type: 'string', default: builtServer },
     url: { type: 'string' },
     json: { type: 'boolean', default: false },
     help: { type: 'boolean', short: 'h', default: false },
@@ -162,36 +134,63 @@ function positive(name: string, text: string): number {
   return value;
 }
 
+async function measureEmbeddings(clients: readonly number[]): Promise<number> {
+  if (values.url !== undefined) throw new Error('--embeddings starts a pool of its own; leave --url out.');
+  const results = await embeddings(values.engine, clients, positive('seconds', values.seconds));
+  if (values.json)
+    process.stdout.write(`${JSON.stringify({ machine: machine(), engine: values.engine, results }, null, 2)}\n`);
+  else process.stdout.write(`Machine: ${machine()}\nEngine: ${values.engine}\n\n${embeddingTable(results)}\n`);
+  return results.every((result) => result.failed === 0 && result.embeddings > 0) ? 0 : 1;
+}
+
+const targetAt = (url: string): Target => ({
+  url,
+  model: values.model,
+  promptWords: positive('prompt-words', values['prompt-words']),
+  tokens: positive('tokens', values.tokens),
+});
+
+/** Runs `use` with a server that is stopped afterwards, also when this program is interrupted. */
+async function withServer<T>(server: Server, use: () => Promise<T>): Promise<T> {
+  const stop = (): void => void server.stop().then(() => process.exit(130));
+  process.once('SIGINT', stop).once('SIGTERM', stop);
+  try {
+    return await use();
+  } finally {
+    await server.stop();
+  }
+}
+
+async function soakFor(seconds: number): Promise<number> {
+  if (values.url !== undefined) throw new Error('--soak starts a pool of its own; leave --url out.');
+  return await withSmallCache('pool/models', async (folder) => {
+    const server = await startServer(['--engine', values.engine, '--models', folder], values.program);
+    const run = async (): Promise<boolean> =>
+      server.pid !== null && (await soak(server.pid, targetAt(server.url), positive('rate', values.rate), seconds));
+    return (await withServer(server, run)) ? 0 : 1;
+  });
+}
+
 async function main(): Promise<number> {
   if (values.help) {
     process.stdout.write(`${help}\n`);
     return 0;
   }
-  const clients = values.clients.split(',').map((text) => positive('clients', text));
+  const clientsGiven = values.clients ?? (values.embeddings ? '1,4,16,64' : '1,4,16');
+  const clients = clientsGiven.split(',').map((text) => positive('clients', text));
+  if (values.embeddings) return await measureEmbeddings(clients);
+  if (values.soak !== undefined) return await soakFor(positive('soak', values.soak));
   const server: Server =
     values.url === undefined
-      ? await startServer(['--engine', values.engine])
+      ? await startServer(['--engine', values.engine], values.program)
       : { url: values.url.replace(/\/$/, ''), pid: null, stop: async () => {} };
-  const stop = (): void => void server.stop().then(() => process.exit(130));
-  process.once('SIGINT', stop).once('SIGTERM', stop);
-  try {
-    const target = {
-      url: server.url,
-      model: values.model,
-      promptWords: positive('prompt-words', values['prompt-words']),
-      tokens: positive('tokens', values.tokens),
-    };
-    if (values.soak !== undefined) {
-      return (await soak(server, target, positive('rate', values.rate), positive('soak', values.soak))) ? 0 : 1;
-    }
-    const results = await measure(server, target, clients, positive('seconds', values.seconds));
+  return await withServer(server, async () => {
+    const results = await measure(server, targetAt(server.url), clients, positive('seconds', values.seconds));
     if (values.json)
       process.stdout.write(`${JSON.stringify({ machine: machine(), engine: values.engine, results }, null, 2)}\n`);
     else process.stdout.write(`Machine: ${machine()}\nEngine: ${values.engine}\n\n${table(results)}\n`);
     return results.every(({ failed, calls }) => failed === 0 && calls > 0) ? 0 : 1;
-  } finally {
-    await server.stop();
-  }
+  });
 }
 
 process.exitCode = await main();

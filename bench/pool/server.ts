@@ -6,7 +6,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { freePort, loopback } from '../../infra/local/ports.ts';
 
 const root = join(import.meta.dirname, '..', '..');
-const program = join(root, 'pool', 'dist', 'treeline-pool');
+/** The pool as `pool/build.sh` leaves it. */
+export const builtServer = join(root, 'pool', 'dist', 'treeline-pool');
 const readyTimeoutMs = 120_000;
 const stopTimeoutMs = 30_000;
 const pollMs = 100;
@@ -31,7 +32,7 @@ async function isReady(url: string): Promise<boolean> {
 }
 
 /** Starts the pool with `parameters` and answers once its models are loaded. */
-export async function startServer(parameters: readonly string[]): Promise<Server> {
+export async function startServer(parameters: readonly string[], program = builtServer): Promise<Server> {
   if (!existsSync(program)) throw new Error('The pool is not built yet: make pool ARGS=--build-only');
   const url = `http://${loopback}:${await freePort()}`;
   const child = spawn(program, ['--listen', new URL(url).host, '--models', 'pool/models', ...parameters], {

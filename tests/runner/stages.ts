@@ -30,8 +30,6 @@ const onEdge = (host: string, ...command: string[]): string[] => [
   ...command,
 ];
 
-const crates = (...names: string[]): string[] => names.flatMap((name) => ['-p', name]);
-
 const hosts = [
   { host: 'workers', place: 'workerd' },
   { host: 'supabase', place: 'the Supabase entry under Deno' },
@@ -110,25 +108,13 @@ export const stages: readonly Stage[] = [
   },
   {
     name: 'engine',
-    title: 'the pool’s engine in Rust',
-    // What computes and serves. The tests of the classic models' crates are heavy to build: `engine-models` has them.
-    commands: [
-      ['cargo', 'test', '--release', '--locked', ...crates('engine-core', 'lanes', 'minilm', 'backend-native')],
-    ],
-    folder: 'pool/engine',
-    counts: cargoCounts,
-    needs: 'cargo',
-    limitSeconds: 1_800,
-  },
-  {
-    name: 'engine-models',
-    title: 'all of the engine’s crates, the classic models among them',
+    title: 'the pool’s engine in Rust, every kind of model',
+    // All crates at once: with some of them, what they depend on has other features than in the product, and is compiled again.
     commands: [['cargo', 'test', '--release', '--workspace', '--locked']],
     folder: 'pool/engine',
     counts: cargoCounts,
     needs: 'cargo',
-    limitSeconds: 3_600,
-    onRequest: true,
+    limitSeconds: 1_800,
   },
   {
     name: 'pool',
@@ -216,11 +202,9 @@ export const stages: readonly Stage[] = [
   {
     name: 'soak-pool',
     title: 'a minute of steady load on the pool, in which its memory is flat',
-    commands: [[node, 'bench/pool/run.ts', '--soak', '60']],
+    commands: [[node, 'bench/pool/run.ts', '--soak', '60', '--rate', '4', '--tokens', '16']],
     counts: oneCheck,
     needs: 'cargo',
-    // Memory grows while the cache of keys and values is touched for the first time; a minute is too short to see it flat.
-    onRequest: true,
   },
   {
     name: 'deploy',

@@ -59,6 +59,10 @@ struct Threads {
 }
 
 /// What a thread does next.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is on its way for a moment; a box would be an allocation for each call"
+)]
 enum Turn {
     Lead,
     Do(CallSlot, CallContext),

@@ -108,11 +108,6 @@ impl ReplyMemory {
         arena.give(offset, cold);
         self.cool(&mut books);
     }
-
-    #[cfg(test)]
-    pub fn bytes_taken(&self) -> u64 {
-        self.books().arena.bytes_taken()
-    }
 }
 
 /// As backends take it.
