@@ -13,6 +13,7 @@ const commands: readonly [string, string][] = [
   ['bench', 'list and run the benchmarks'],
   ['bench-inference', 'in-isolate inference beside onnxruntime-web and ONNX Runtime'],
   ['bench-pool', 'the pool’s throughput and latency under load, and a soak'],
+  ['bench-search', 'the search core beside TreeQuest: speed of a decision, quality of the answers'],
   ['bench-ipc', 'what a call from Go to Rust costs by each transport'],
   ['deploy', 'deploy to Workers and to Supabase'],
   ['deploy-dry-run', 'bundle for both hosts and print the sizes against their limits; works offline'],

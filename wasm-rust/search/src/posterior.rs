@@ -34,7 +34,18 @@ pub enum Posterior {
     },
 }
 
-/// The belief about a mean: Student's t with a place, a spread and degrees of freedom.
+/// The belief about a mean: Student's t.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Spread {
+    /// Its middle.
+    pub mean: f64,
+    /// Its scale.
+    pub scale: f64,
+    /// Its degrees of freedom.
+    pub freedom: f64,
+}
+
+/// What a Gaussian believes of mean and variance.
 struct Belief {
     mean: f64,
     /// Observations that the mean is worth.
@@ -83,11 +94,18 @@ impl Posterior {
     pub fn draw_mean(&self, statistics: &Statistics, random: &mut Random) -> f64 {
         match self {
             Self::Gaussian { .. } => {
-                let Belief { mean, weight, freedom, variance } = self.believe(statistics);
-                mean + (variance / weight).sqrt() * random.student(freedom)
+                let Spread { mean, scale, freedom } = self.spread(statistics);
+                mean + scale * random.student(freedom)
             }
             Self::Beta { .. } => self.draw_beta(statistics, random),
         }
+    }
+
+    /// What a Gaussian believes of the mean.
+    #[inline]
+    pub fn spread(&self, statistics: &Statistics) -> Spread {
+        let Belief { mean, weight, freedom, variance } = self.believe(statistics);
+        Spread { mean, scale: (variance / weight).sqrt(), freedom }
     }
 
     /// Draws the next score that a choice might give: with the spread of single scores, where the family knows one.

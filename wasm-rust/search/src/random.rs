@@ -42,11 +42,14 @@ impl Random {
         (self.bits() >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
     }
 
-    /// A point of the unit disc without its centre: its first coordinate and its squared radius.
+    /// A point of the unit disc without its centre: its first coordinate and its squared radius. Both coordinates come
+    /// from one draw, with 32 bits each.
     #[inline]
     fn disc(&mut self) -> (f64, f64) {
+        const UNIT: f64 = 1.0 / (1u64 << 31) as f64;
         loop {
-            let (x, y) = (2.0 * self.uniform() - 1.0, 2.0 * self.uniform() - 1.0);
+            let bits = self.bits();
+            let (x, y) = (f64::from((bits >> 32) as i32) * UNIT, f64::from(bits as i32) * UNIT);
             let squared = x * x + y * y;
             if squared > 0.0 && squared <= 1.0 {
                 return (x, squared);
@@ -66,7 +69,20 @@ impl Random {
     #[inline]
     pub fn student(&mut self, freedom: f64) -> f64 {
         let (x, squared) = self.disc();
-        x * (freedom * (exp(-2.0 / freedom * ln(squared)) - 1.0) / squared).sqrt()
+        student_at(freedom, x, squared)
+    }
+
+    /// Student's t where it is above a bar, none where it is not: the same draw as [`Random::student`], which mostly
+    /// needs no logarithm to be seen below. With w the squared radius, t² ≤ freedom·(w^(−2/freedom) − 1), and by
+    /// Bernoulli's inequality that reaches the bar's square only where w·(1 + bar²/2) < 1, from two degrees on.
+    #[inline]
+    pub fn student_above(&mut self, freedom: f64, bar: f64) -> Option<f64> {
+        let (x, squared) = self.disc();
+        if bar >= 0.0 && (x <= 0.0 || freedom >= 2.0 && squared * (1.0 + 0.5 * bar * bar) >= 1.0) {
+            return None;
+        }
+        let drawn = student_at(freedom, x, squared);
+        (drawn > bar).then_some(drawn)
     }
 
     /// Gamma of a shape above 0 and scale 1, by Marsaglia and Tsang's squeeze (2000).
@@ -96,6 +112,12 @@ impl Random {
         let x = self.gamma(a);
         x / (x + self.gamma(b))
     }
+}
+
+/// Student's t from a point of the disc.
+#[inline]
+fn student_at(freedom: f64, x: f64, squared: f64) -> f64 {
+    x * (freedom * (exp(-2.0 / freedom * ln(squared)) - 1.0) / squared).sqrt()
 }
 
 fn splitmix(state: &mut u64) -> u64 {
@@ -153,6 +175,21 @@ mod tests {
     fn students_t_has_the_tails_of_its_degrees_of_freedom() {
         let (above, _) = moments(|random| f64::from(u8::from(random.student(1.0) > 1.0)));
         assert!((above - 0.25).abs() < 0.003, "{above}; seed {SEED}");
+    }
+
+    #[test]
+    fn a_draw_above_a_bar_is_the_plain_draw() {
+        let (mut plain, mut barred) = (Random::from_seed(SEED), Random::from_seed(SEED));
+        for index in 0..200_000u32 {
+            let freedom = [1.0, 1.5, 2.0, 3.0, 7.0, 400.0][index as usize % 6];
+            let bar = [-1.0, 0.0, 0.1, 0.7, 2.0, 9.0, f64::NEG_INFINITY][index as usize % 7];
+            let drawn = plain.student(freedom);
+            assert_eq!(
+                barred.student_above(freedom, bar),
+                (drawn > bar).then_some(drawn),
+                "{freedom}, {bar}; seed {SEED}"
+            );
+        }
     }
 
     #[test]

@@ -169,7 +169,7 @@ fn value_for_cost_prefers_the_cheap_of_two_equal_arms() {
         f64::from(search.arm_statistics(0).expect("there").1) / 200.0
     };
     let (blind, aware) = (share_of_cheap(None), share_of_cheap(Some(CostMeasure::Tokens)));
-    assert!(aware > 0.75 && aware > blind, "{aware} of the trials with costs, {blind} without");
+    assert!(aware > 0.6 && aware > blind + 0.2, "{aware} of the trials with costs, {blind} without");
 }
 
 #[test]

@@ -2,32 +2,34 @@
 //! meet. The first holds the scores of the node's children, the second those of everything deeper, a child's those of
 //! its whole subtree.
 
-use super::{ArmHere, Choice, Move, View, arm_rule, arms_here, greatest};
+use super::beliefs::Beliefs;
+use super::{ArmHere, Choice, Memory, Move, View, arm_rule, arms_here, greatest};
 use crate::options::Strategy;
+use crate::posterior::{Posterior, Spread};
 use crate::random::Random;
 use crate::tree::ROOT;
 
 /// The next trial.
-pub(super) fn choose(view: View, random: &mut Random) -> Choice {
+pub(super) fn choose(view: View, memory: &mut Memory, random: &mut Random) -> Choice {
     let mut parent = ROOT;
     loop {
-        match decide(view, parent, random) {
+        match decide(view, &mut memory.beliefs, parent, random) {
             Move::Expand(arm) => return Choice { parent, arm },
             Move::Descend(child) => parent = child,
         }
     }
 }
 
-fn decide(view: View, node: u32, random: &mut Random) -> Move {
+fn decide(view: View, beliefs: &mut Beliefs, node: u32, random: &mut Random) -> Move {
     match view.options.strategy {
-        Strategy::Bandit | Strategy::Ucb => place_first(view, node, random),
-        Strategy::Stack => arm_first(view, node, random),
-        Strategy::AlgorithmTwo => arms_compete(view, node, random),
+        Strategy::Bandit | Strategy::Ucb => place_first(view, beliefs, node, random),
+        Strategy::Stack => arm_first(view, beliefs, node, random),
+        Strategy::AlgorithmTwo => arms_compete(view, beliefs, node, random),
     }
 }
 
 /// Widen or deepen over all arms together; the arm is chosen only when widening.
-fn place_first(view: View, node: u32, random: &mut Random) -> Move {
+fn place_first(view: View, beliefs: &mut Beliefs, node: u32, random: &mut Random) -> Move {
     let here = view.tree.node(node);
     if here.children.count == 0 {
         return Move::Expand(arm_rule::choose(view, random));
@@ -37,23 +39,35 @@ fn place_first(view: View, node: u32, random: &mut Random) -> Move {
     if widen >= view.posterior.draw_mean(&deeper, random) {
         return Move::Expand(arm_rule::choose(view, random));
     }
-    match best_child(view, node, None, random) {
+    match best_child(view, beliefs, node, None, random) {
         Some((child, _)) => Move::Descend(child),
         None => Move::Expand(arm_rule::choose(view, random)),
     }
 }
 
 /// The child with the greatest draw, among those made by one arm or among all.
-fn best_child(view: View, node: u32, arm: Option<u32>, random: &mut Random) -> Option<(u32, f64)> {
+fn best_child(
+    view: View,
+    beliefs: &mut Beliefs,
+    node: u32,
+    arm: Option<u32>,
+    random: &mut Random,
+) -> Option<(u32, f64)> {
+    let is_beta = matches!(view.posterior, Posterior::Beta { .. });
     let mut best: Option<(u32, f64)> = None;
     for (child, state) in view.tree.complete_children(node) {
         if arm.is_some_and(|arm| u32::from(state.arm) != arm) {
             continue;
         }
-        let draw = view.posterior.draw_mean(&state.subtree(), random);
-        if best.is_none_or(|(_, greatest)| draw > greatest) {
-            best = Some((child, draw));
-        }
+        let greatest = best.map_or(f64::NEG_INFINITY, |(_, draw)| draw);
+        let draw = match is_beta {
+            true => Some(view.posterior.draw_mean(&state.subtree(), random)).filter(|&draw| draw > greatest),
+            false => {
+                let (Spread { mean, scale, freedom }, inverse) = beliefs.of(view.posterior, child, state);
+                random.student_above(freedom, (greatest - mean) * inverse).map(|drawn| mean + scale * drawn)
+            }
+        };
+        best = draw.map(|draw| (child, draw)).or(best);
     }
     best
 }
@@ -65,7 +79,7 @@ fn followed(view: View, here: &[ArmHere]) -> Vec<u32> {
 }
 
 /// The arm by a draw of all its work at this node, then widen or deepen with it alone.
-fn arm_first(view: View, node: u32, random: &mut Random) -> Move {
+fn arm_first(view: View, beliefs: &mut Beliefs, node: u32, random: &mut Random) -> Move {
     let here = arms_here(view, node);
     let arms = followed(view, &here);
     let draws = arms.iter().map(|&arm| {
@@ -73,18 +87,18 @@ fn arm_first(view: View, node: u32, random: &mut Random) -> Move {
         view.posterior.with_prior_mean(prior).draw_mean(&here[arm as usize].subtrees, random)
     });
     let arm = greatest(draws).map_or(0, |index| arms[index]);
-    match best_move(view, node, arm, &here[arm as usize], random).0 {
+    match best_move(view, beliefs, node, (arm, &here[arm as usize]), random).0 {
         Some(child) => Move::Descend(child),
         None => Move::Expand(arm),
     }
 }
 
 /// Each arm's best move, of which the one with the greatest draw is made.
-fn arms_compete(view: View, node: u32, random: &mut Random) -> Move {
+fn arms_compete(view: View, beliefs: &mut Beliefs, node: u32, random: &mut Random) -> Move {
     let here = arms_here(view, node);
     let arms = followed(view, &here);
     let moves: Vec<(Option<u32>, f64)> =
-        arms.iter().map(|&arm| best_move(view, node, arm, &here[arm as usize], random)).collect();
+        arms.iter().map(|&arm| best_move(view, beliefs, node, (arm, &here[arm as usize]), random)).collect();
     let best = greatest(moves.iter().map(|&(_, draw)| draw)).unwrap_or(0);
     match moves[best].0 {
         Some(child) => Move::Descend(child),
@@ -94,7 +108,13 @@ fn arms_compete(view: View, node: u32, random: &mut Random) -> Move {
 
 /// One arm's best move at a node, with its draw: a child to go on from, or none to make a new one. A removed arm makes
 /// no new one.
-fn best_move(view: View, node: u32, arm: u32, here: &ArmHere, random: &mut Random) -> (Option<u32>, f64) {
+fn best_move(
+    view: View,
+    beliefs: &mut Beliefs,
+    node: u32,
+    (arm, here): (u32, &ArmHere),
+    random: &mut Random,
+) -> (Option<u32>, f64) {
     let state = &view.arms.all()[arm as usize];
     let prior = state.prior_mean.filter(|_| view.options.strategy == Strategy::AlgorithmTwo);
     let widen = view.posterior.with_prior_mean(prior).draw_mean(&here.children, random);
@@ -105,7 +125,7 @@ fn best_move(view: View, node: u32, arm: u32, here: &ArmHere, random: &mut Rando
     if state.active && widen >= deepen {
         return (None, widen);
     }
-    match best_child(view, node, Some(arm), random) {
+    match best_child(view, beliefs, node, Some(arm), random) {
         Some((child, draw)) => (Some(child), draw),
         None => (None, widen),
     }

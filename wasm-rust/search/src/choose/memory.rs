@@ -4,6 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
+use super::beliefs::Beliefs;
 use super::model_cache::ModelCache;
 use super::tallies::Tallies;
 use crate::options::{Algorithm, Options};
@@ -16,6 +17,7 @@ type Leaf = (Reverse<u64>, u32, u32);
 /// Kept between decisions.
 #[derive(Clone, Debug)]
 pub(crate) struct Memory {
+    pub(super) beliefs: Beliefs,
     pub(super) models: ModelCache,
     pub(super) tallies: Tallies,
     frontier: Vec<u32>,
@@ -28,6 +30,7 @@ impl Memory {
     pub fn new(options: &Options) -> Self {
         let stales = options.algorithm == Algorithm::AbmctsM && options.pruning.enabled;
         Self {
+            beliefs: Beliefs::default(),
             models: ModelCache::default(),
             tallies: Tallies::new(stales),
             frontier: vec![ROOT],

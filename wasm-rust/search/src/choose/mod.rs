@@ -4,6 +4,7 @@
 mod abmcts_a;
 mod abmcts_m;
 mod arm_rule;
+mod beliefs;
 mod best_first;
 mod levels;
 mod mcts;
@@ -68,7 +69,7 @@ enum Move {
 /// The next trial; none where results must come first. There must be an active arm.
 pub(crate) fn choose(view: View, memory: &mut Memory, random: &mut Random) -> Option<Choice> {
     match view.options.algorithm {
-        Algorithm::AbmctsA => Some(abmcts_a::choose(view, random)),
+        Algorithm::AbmctsA => Some(abmcts_a::choose(view, memory, random)),
         Algorithm::AbmctsM => Some(abmcts_m::choose(view, memory, random)),
         Algorithm::Mcts => mcts::choose(view),
         Algorithm::TreeOfThoughts => levels::choose(view, memory),
