@@ -282,6 +282,35 @@ func awaitGone(t *testing.T, process int) {
 	t.Errorf("the process %d goes on", process)
 }
 
+func TestANodeThatStillWaitsForItsQueueEndsWhenTold(t *testing.T) {
+	waiting := &process{
+		command: programCommand("--listen", "127.0.0.1:0", "--engine", "none", "--nats", "nats://127.0.0.1:1"),
+		ended:   make(chan error, 1),
+	}
+	output, err := waiting.command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := waiting.command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = waiting.command.Process.Kill() })
+	go waiting.read(output, make(chan string, 1))
+	for range 1000 {
+		// Said right before NATS is waited for; signals are watched for long by then.
+		if strings.Contains(waiting.text(), "--nats-monitor asks") {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if err := waiting.command.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if status := waiting.exitStatus(t); status != exitWell || !strings.Contains(waiting.text(), "before it had begun") {
+		t.Error(status, waiting.text())
+	}
+}
+
 // monitorOf answers as NATS' monitoring does.
 func monitorOf(t *testing.T, facts string) string {
 	t.Helper()

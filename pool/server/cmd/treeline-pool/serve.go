@@ -85,7 +85,12 @@ func serve(ctx context.Context, settings *settings, stop chan struct{}, log *slo
 		pool.ending.run()
 		pool.background.Wait()
 	}()
-	if err := pool.begin(ctx); err != nil {
+	isStopped, err := pool.beginUnlessStopped(ctx, cancel)
+	switch {
+	case isStopped:
+		log.Info("the node was stopped before it had begun")
+		return nil
+	case err != nil:
 		return err
 	}
 	loaded := make(chan error, 1)
@@ -109,6 +114,20 @@ func serve(ctx context.Context, settings *settings, stop chan struct{}, log *slo
 			pool.drain()
 			return nil
 		}
+	}
+}
+
+// beginUnlessStopped begins, and gives up where the node is to stop before it has begun: NATS may be waited for long.
+func (pool *running) beginUnlessStopped(ctx context.Context, giveUp func()) (isStopped bool, err error) {
+	begun := make(chan error, 1)
+	go func() { begun <- pool.begin(ctx) }()
+	select {
+	case err = <-begun:
+		return false, err
+	case <-pool.stop:
+		giveUp()
+		<-begun
+		return true, nil
 	}
 }
 
