@@ -97,5 +97,28 @@ model_tool() {
   package "$folder" $name @treeline/model-tool "Makes Treeline's model files" ${name}_bg.wasm
 }
 
+# Decisions that must be the same on every host use plain SIMD alone: relaxed instructions may differ.
+search() {
+  local name=treeline_search folder=$out/search
+  mkdir -p "$folder"
+  compile search-wasm +simd128 "" search
+  bind search $name
+  optimise "$build/search-pkg/${name}_bg.wasm" "$folder/${name}_bg.wasm"
+  cp "$build/search-pkg/$name.js" "$build/search-pkg/$name.d.ts" "$folder/"
+  package "$folder" $name @treeline/search "Tree search over models' answers" ${name}_bg.wasm
+}
+
+analytics() {
+  local name=treeline_analytics folder=$out/analytics
+  mkdir -p "$folder"
+  compile analytics-wasm +simd128 "" analytics
+  bind analytics $name
+  optimise "$build/analytics-pkg/${name}_bg.wasm" "$folder/${name}_bg.wasm"
+  cp "$build/analytics-pkg/$name.js" "$build/analytics-pkg/$name.d.ts" "$folder/"
+  package "$folder" $name @treeline/analytics "Bandits and parameter analytics in the isolate" ${name}_bg.wasm
+}
+
 inference
 model_tool
+analytics
+search
