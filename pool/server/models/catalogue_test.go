@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -113,8 +114,12 @@ func TestADrainRefusesNewCallsAndWaitsForThoseThatRun(t *testing.T) {
 	made := catalogue(t, models.Options{Providers: []models.Provider{slow}})
 	ctx := context.Background()
 	text, ended := "one two three", make(chan error, 1)
+	var usage atomic.Pointer[v1.Usage]
 	go func() {
-		ended <- made.Generate(ctx, &v1.GenerateRequest{Model: modelstest.Chat, Prompt: &text}, nothing)
+		ended <- made.Generate(ctx, &v1.GenerateRequest{Model: modelstest.Chat, Prompt: &text}, func(piece *v1.GenerateResponse) error {
+			usage.Store(piece.GetUsage())
+			return nil
+		})
 	}()
 	waitUntil(t, func() bool { return made.Running() == 1 })
 	made.BeginDrain()
@@ -129,13 +134,12 @@ func TestADrainRefusesNewCallsAndWaitsForThoseThatRun(t *testing.T) {
 	if err := made.Drain(ctx); err != nil {
 		t.Error(err)
 	}
-	select {
-	case err := <-ended:
-		if err != nil {
-			t.Error(err)
-		}
-	default:
+	// The last piece alone carries the usage.
+	if usage.Load() == nil {
 		t.Error("the drain did not wait")
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 	if err := made.Drain(ctx); err != nil {
 		t.Error("a second drain waits:", err)

@@ -34,7 +34,7 @@ func init() {
 // them, which ends the process where it reads what is no longer there.
 func TestAnswersInTheLibrarysMemoryOutlastWhatIsWrittenOfThem(t *testing.T) {
 	node := startReal(t, engines["ffi"](t))
-	node.abortMany(t, 1000, 4<<20)
+	node.abortMany(t, 400, 4<<20)
 	if status, answer := node.infer(t, http.DefaultClient, 4<<20); status != http.StatusOK {
 		t.Fatalf("%d %s", status, answer)
 	}
