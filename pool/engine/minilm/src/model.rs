@@ -18,6 +18,8 @@ use std::sync::{Mutex, PoisonError};
 
 /// The backend that serves this model, by its name in manifests.
 const BACKEND: &str = "native";
+/// Bytes of a file of float weights or of a tokenizer, at most.
+const SOURCE_BYTES_MAX: u64 = 1 << 30;
 
 /// A loaded encoder.
 pub type MiniLm = SentenceModel<IntegerEncoder>;
@@ -30,9 +32,6 @@ pub struct IntegerEncoder {
     idle: Mutex<Vec<Arena>>,
     idle_max: usize,
 }
-
-/// Bytes of a file of float weights or of a tokenizer, at most.
-const SOURCE_BYTES_MAX: u64 = 1 << 30;
 
 impl MiniLm {
     /// Opens a `.tlm` file. Memory of as many calls as there are `threads` is kept for later ones.
@@ -88,9 +87,13 @@ impl MiniLm {
         let source = Safetensors::open(safetensors).map_err(wrong)?;
         let (mut weights, layers) = quantise::read(&source, shape, vocabulary.len()).map_err(wrong)?;
         let vocabulary = vocabulary.join("\n") + "\n";
+        let tokenizer = Tokenizer::from_vocabulary(&vocabulary).map_err(wrong)?;
+        if tokenizer.vocabulary_size() != weights.vocabulary_size {
+            return Err(unready("The vocabulary has another size than the model file says.".to_owned()));
+        }
         weights.layers = quantise::plain(&layers, shape.hidden, shape.intermediate);
         let mut encoder = IntegerEncoder::new(weights, threads, instructions);
-        let observed = encoder.observe(&Tokenizer::from_vocabulary(&vocabulary).map_err(wrong)?);
+        let observed = encoder.observe(&tokenizer);
         encoder.weights.layers = quantise::smoothed(layers, &observed);
         encoder.with_vocabulary(&vocabulary)
     }
@@ -124,7 +127,7 @@ impl IntegerEncoder {
             let mut ids = Vec::new();
             tokenizer.encode(text, tokens_max, &mut ids, &mut Workspace::default());
             // SAFETY: the path is one of this processor's; the tokenizer's ids are below the size of its vocabulary, which
-            // is that of these weights, and it gives from two to `tokens_max` of them.
+            // the caller found to be that of these weights, and it gives from two to `tokens_max` of them.
             unsafe { (self.encode)(&self.weights, &[&ids], &mut arena, &mut vector) };
         }
         arena.observed.unwrap_or_else(empty)
