@@ -161,10 +161,7 @@ fn check_messages(messages: &[Message]) -> Result<(), EngineError> {
     for (index, message) in messages.iter().enumerate() {
         if !ROLES.contains(&message.role.as_str()) {
             let parameter = format!("messages[{index}].role");
-            return Err(EngineError::invalid(
-                parameter,
-                "A role is \"system\", \"user\", \"assistant\" or \"tool\".",
-            ));
+            return Err(EngineError::invalid(parameter, "A role is \"system\", \"user\", \"assistant\" or \"tool\"."));
         }
         if !message.tool_calls_json.is_empty() {
             parse_array(&format!("messages[{index}].tool_calls_json"), &message.tool_calls_json)?;
