@@ -653,6 +653,27 @@ export declare type GenerateRequest = Message$1<"treeline.v1.GenerateRequest"> &
    * @generated from field: string cache_salt = 16;
    */
   cacheSalt: string;
+
+  /**
+   * Whether the model calls `tools_json`; unspecified: auto.
+   *
+   * @generated from field: treeline.v1.ToolChoice tool_choice = 17;
+   */
+  toolChoice: ToolChoice;
+
+  /**
+   * The one function that TOOL_CHOICE_REQUIRED asks for; empty: any.
+   *
+   * @generated from field: string tool_name = 18;
+   */
+  toolName: string;
+
+  /**
+   * False: one call a choice at most. Absent: true.
+   *
+   * @generated from field: optional bool parallel_tool_calls = 19;
+   */
+  parallelToolCalls?: boolean | undefined;
 };
 
 /**
@@ -660,6 +681,47 @@ export declare type GenerateRequest = Message$1<"treeline.v1.GenerateRequest"> &
  * Use `create(GenerateRequestSchema)` to create a new message.
  */
 export declare const GenerateRequestSchema: GenMessage<GenerateRequest>;
+
+/**
+ * A piece of a call of a tool: the pieces of one index, in their order, are the call.
+ *
+ * @generated from message treeline.v1.ToolCallDelta
+ */
+export declare type ToolCallDelta = Message$1<"treeline.v1.ToolCallDelta"> & {
+  /**
+   * Which call of the choice, from 0.
+   *
+   * @generated from field: uint32 index = 1;
+   */
+  index: number;
+
+  /**
+   * On the first piece alone. Unique among all calls.
+   *
+   * @generated from field: string id = 2;
+   */
+  id: string;
+
+  /**
+   * The function's name, on the first piece alone.
+   *
+   * @generated from field: string name = 3;
+   */
+  name: string;
+
+  /**
+   * The next piece of the arguments, which are a JSON object as a whole.
+   *
+   * @generated from field: string arguments = 4;
+   */
+  arguments: string;
+};
+
+/**
+ * Describes the message treeline.v1.ToolCallDelta.
+ * Use `create(ToolCallDeltaSchema)` to create a new message.
+ */
+export declare const ToolCallDeltaSchema: GenMessage<ToolCallDelta>;
 
 /**
  * @generated from message treeline.v1.TokenLogprob
@@ -769,6 +831,13 @@ export declare type GenerateResponse = Message$1<"treeline.v1.GenerateResponse">
    * @generated from field: string version = 8;
    */
   version: string;
+
+  /**
+   * The next pieces of calls of tools. Their words are not in `text`; their ids and log-probabilities are told as ever.
+   *
+   * @generated from field: repeated treeline.v1.ToolCallDelta tool_calls = 9;
+   */
+  toolCalls: ToolCallDelta[];
 };
 
 /**
@@ -1518,6 +1587,44 @@ export declare type IpcCallResponse = Message$1<"treeline.v1.IpcCallResponse"> &
 export declare const IpcCallResponseSchema: GenMessage<IpcCallResponse>;
 
 /**
+ * Whether the model calls tools.
+ *
+ * @generated from enum treeline.v1.ToolChoice
+ */
+export enum ToolChoice {
+  /**
+   * @generated from enum value: TOOL_CHOICE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * As the model sees fit.
+   *
+   * @generated from enum value: TOOL_CHOICE_AUTO = 1;
+   */
+  AUTO = 1,
+
+  /**
+   * It is not told of any.
+   *
+   * @generated from enum value: TOOL_CHOICE_NONE = 2;
+   */
+  NONE = 2,
+
+  /**
+   * It makes one call, held to the schema of its function's arguments. No json_schema may be given then.
+   *
+   * @generated from enum value: TOOL_CHOICE_REQUIRED = 3;
+   */
+  REQUIRED = 3,
+}
+
+/**
+ * Describes the enum treeline.v1.ToolChoice.
+ */
+export declare const ToolChoiceSchema: GenEnum<ToolChoice>;
+
+/**
  * @generated from enum treeline.v1.FinishReason
  */
 export enum FinishReason {
@@ -1549,6 +1656,13 @@ export enum FinishReason {
    * @generated from enum value: FINISH_REASON_DEADLINE = 4;
    */
   DEADLINE = 4,
+
+  /**
+   * The model ended, and has called tools.
+   *
+   * @generated from enum value: FINISH_REASON_TOOL_CALLS = 5;
+   */
+  TOOL_CALLS = 5,
 }
 
 /**

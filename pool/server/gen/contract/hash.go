@@ -4,4 +4,4 @@
 package contract
 
 // Hash is the hash of proto/services.proto and proto/engine.proto; an engine that was built from others is refused.
-const Hash = "c31ebe4fa7e39c0a"
+const Hash = "ab541159bcfd3da3"

@@ -27,6 +27,62 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Whether the model calls tools.
+type ToolChoice int32
+
+const (
+	ToolChoice_TOOL_CHOICE_UNSPECIFIED ToolChoice = 0
+	// As the model sees fit.
+	ToolChoice_TOOL_CHOICE_AUTO ToolChoice = 1
+	// It is not told of any.
+	ToolChoice_TOOL_CHOICE_NONE ToolChoice = 2
+	// It makes one call, held to the schema of its function's arguments. No json_schema may be given then.
+	ToolChoice_TOOL_CHOICE_REQUIRED ToolChoice = 3
+)
+
+// Enum value maps for ToolChoice.
+var (
+	ToolChoice_name = map[int32]string{
+		0: "TOOL_CHOICE_UNSPECIFIED",
+		1: "TOOL_CHOICE_AUTO",
+		2: "TOOL_CHOICE_NONE",
+		3: "TOOL_CHOICE_REQUIRED",
+	}
+	ToolChoice_value = map[string]int32{
+		"TOOL_CHOICE_UNSPECIFIED": 0,
+		"TOOL_CHOICE_AUTO":        1,
+		"TOOL_CHOICE_NONE":        2,
+		"TOOL_CHOICE_REQUIRED":    3,
+	}
+)
+
+func (x ToolChoice) Enum() *ToolChoice {
+	p := new(ToolChoice)
+	*p = x
+	return p
+}
+
+func (x ToolChoice) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ToolChoice) Descriptor() protoreflect.EnumDescriptor {
+	return file_services_proto_enumTypes[0].Descriptor()
+}
+
+func (ToolChoice) Type() protoreflect.EnumType {
+	return &file_services_proto_enumTypes[0]
+}
+
+func (x ToolChoice) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ToolChoice.Descriptor instead.
+func (ToolChoice) EnumDescriptor() ([]byte, []int) {
+	return file_services_proto_rawDescGZIP(), []int{0}
+}
+
 type FinishReason int32
 
 const (
@@ -37,6 +93,8 @@ const (
 	FinishReason_FINISH_REASON_LENGTH    FinishReason = 2
 	FinishReason_FINISH_REASON_CANCELLED FinishReason = 3
 	FinishReason_FINISH_REASON_DEADLINE  FinishReason = 4
+	// The model ended, and has called tools.
+	FinishReason_FINISH_REASON_TOOL_CALLS FinishReason = 5
 )
 
 // Enum value maps for FinishReason.
@@ -47,6 +105,7 @@ var (
 		2: "FINISH_REASON_LENGTH",
 		3: "FINISH_REASON_CANCELLED",
 		4: "FINISH_REASON_DEADLINE",
+		5: "FINISH_REASON_TOOL_CALLS",
 	}
 	FinishReason_value = map[string]int32{
 		"FINISH_REASON_UNSPECIFIED": 0,
@@ -54,6 +113,7 @@ var (
 		"FINISH_REASON_LENGTH":      2,
 		"FINISH_REASON_CANCELLED":   3,
 		"FINISH_REASON_DEADLINE":    4,
+		"FINISH_REASON_TOOL_CALLS":  5,
 	}
 )
 
@@ -68,11 +128,11 @@ func (x FinishReason) String() string {
 }
 
 func (FinishReason) Descriptor() protoreflect.EnumDescriptor {
-	return file_services_proto_enumTypes[0].Descriptor()
+	return file_services_proto_enumTypes[1].Descriptor()
 }
 
 func (FinishReason) Type() protoreflect.EnumType {
-	return &file_services_proto_enumTypes[0]
+	return &file_services_proto_enumTypes[1]
 }
 
 func (x FinishReason) Number() protoreflect.EnumNumber {
@@ -81,7 +141,7 @@ func (x FinishReason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use FinishReason.Descriptor instead.
 func (FinishReason) EnumDescriptor() ([]byte, []int) {
-	return file_services_proto_rawDescGZIP(), []int{0}
+	return file_services_proto_rawDescGZIP(), []int{1}
 }
 
 type ModelState int32
@@ -127,11 +187,11 @@ func (x ModelState) String() string {
 }
 
 func (ModelState) Descriptor() protoreflect.EnumDescriptor {
-	return file_services_proto_enumTypes[1].Descriptor()
+	return file_services_proto_enumTypes[2].Descriptor()
 }
 
 func (ModelState) Type() protoreflect.EnumType {
-	return &file_services_proto_enumTypes[1]
+	return &file_services_proto_enumTypes[2]
 }
 
 func (x ModelState) Number() protoreflect.EnumNumber {
@@ -140,7 +200,7 @@ func (x ModelState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ModelState.Descriptor instead.
 func (ModelState) EnumDescriptor() ([]byte, []int) {
-	return file_services_proto_rawDescGZIP(), []int{1}
+	return file_services_proto_rawDescGZIP(), []int{2}
 }
 
 type JobState int32
@@ -186,11 +246,11 @@ func (x JobState) String() string {
 }
 
 func (JobState) Descriptor() protoreflect.EnumDescriptor {
-	return file_services_proto_enumTypes[2].Descriptor()
+	return file_services_proto_enumTypes[3].Descriptor()
 }
 
 func (JobState) Type() protoreflect.EnumType {
-	return &file_services_proto_enumTypes[2]
+	return &file_services_proto_enumTypes[3]
 }
 
 func (x JobState) Number() protoreflect.EnumNumber {
@@ -199,7 +259,7 @@ func (x JobState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use JobState.Descriptor instead.
 func (JobState) EnumDescriptor() ([]byte, []int) {
-	return file_services_proto_rawDescGZIP(), []int{2}
+	return file_services_proto_rawDescGZIP(), []int{3}
 }
 
 // A tensor as Open Inference v2 has it.
@@ -1253,9 +1313,15 @@ type GenerateRequest struct {
 	// Where true, generation goes on past the end-of-text token.
 	IgnoreEos bool `protobuf:"varint,15,opt,name=ignore_eos,json=ignoreEos,proto3" json:"ignore_eos,omitempty"`
 	// Characters that a shared prefix is looked up by; callers with different salts share no cache.
-	CacheSalt     string `protobuf:"bytes,16,opt,name=cache_salt,json=cacheSalt,proto3" json:"cache_salt,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	CacheSalt string `protobuf:"bytes,16,opt,name=cache_salt,json=cacheSalt,proto3" json:"cache_salt,omitempty"`
+	// Whether the model calls `tools_json`; unspecified: auto.
+	ToolChoice ToolChoice `protobuf:"varint,17,opt,name=tool_choice,json=toolChoice,proto3,enum=treeline.v1.ToolChoice" json:"tool_choice,omitempty"`
+	// The one function that TOOL_CHOICE_REQUIRED asks for; empty: any.
+	ToolName string `protobuf:"bytes,18,opt,name=tool_name,json=toolName,proto3" json:"tool_name,omitempty"`
+	// False: one call a choice at most. Absent: true.
+	ParallelToolCalls *bool `protobuf:"varint,19,opt,name=parallel_tool_calls,json=parallelToolCalls,proto3,oneof" json:"parallel_tool_calls,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *GenerateRequest) Reset() {
@@ -1400,6 +1466,100 @@ func (x *GenerateRequest) GetCacheSalt() string {
 	return ""
 }
 
+func (x *GenerateRequest) GetToolChoice() ToolChoice {
+	if x != nil {
+		return x.ToolChoice
+	}
+	return ToolChoice_TOOL_CHOICE_UNSPECIFIED
+}
+
+func (x *GenerateRequest) GetToolName() string {
+	if x != nil {
+		return x.ToolName
+	}
+	return ""
+}
+
+func (x *GenerateRequest) GetParallelToolCalls() bool {
+	if x != nil && x.ParallelToolCalls != nil {
+		return *x.ParallelToolCalls
+	}
+	return false
+}
+
+// A piece of a call of a tool: the pieces of one index, in their order, are the call.
+type ToolCallDelta struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which call of the choice, from 0.
+	Index uint32 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	// On the first piece alone. Unique among all calls.
+	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// The function's name, on the first piece alone.
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// The next piece of the arguments, which are a JSON object as a whole.
+	Arguments     string `protobuf:"bytes,4,opt,name=arguments,proto3" json:"arguments,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ToolCallDelta) Reset() {
+	*x = ToolCallDelta{}
+	mi := &file_services_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ToolCallDelta) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ToolCallDelta) ProtoMessage() {}
+
+func (x *ToolCallDelta) ProtoReflect() protoreflect.Message {
+	mi := &file_services_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ToolCallDelta.ProtoReflect.Descriptor instead.
+func (*ToolCallDelta) Descriptor() ([]byte, []int) {
+	return file_services_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ToolCallDelta) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *ToolCallDelta) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ToolCallDelta) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ToolCallDelta) GetArguments() string {
+	if x != nil {
+		return x.Arguments
+	}
+	return ""
+}
+
 type TokenLogprob struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint32                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -1412,7 +1572,7 @@ type TokenLogprob struct {
 
 func (x *TokenLogprob) Reset() {
 	*x = TokenLogprob{}
-	mi := &file_services_proto_msgTypes[14]
+	mi := &file_services_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1424,7 +1584,7 @@ func (x *TokenLogprob) String() string {
 func (*TokenLogprob) ProtoMessage() {}
 
 func (x *TokenLogprob) ProtoReflect() protoreflect.Message {
-	mi := &file_services_proto_msgTypes[14]
+	mi := &file_services_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1437,7 +1597,7 @@ func (x *TokenLogprob) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenLogprob.ProtoReflect.Descriptor instead.
 func (*TokenLogprob) Descriptor() ([]byte, []int) {
-	return file_services_proto_rawDescGZIP(), []int{14}
+	return file_services_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *TokenLogprob) GetId() uint32 {
@@ -1480,15 +1640,17 @@ type GenerateResponse struct {
 	// On the very last message alone.
 	Usage *Usage `protobuf:"bytes,6,opt,name=usage,proto3" json:"usage,omitempty"`
 	// On the first message alone.
-	Model         string `protobuf:"bytes,7,opt,name=model,proto3" json:"model,omitempty"`
-	Version       string `protobuf:"bytes,8,opt,name=version,proto3" json:"version,omitempty"`
+	Model   string `protobuf:"bytes,7,opt,name=model,proto3" json:"model,omitempty"`
+	Version string `protobuf:"bytes,8,opt,name=version,proto3" json:"version,omitempty"`
+	// The next pieces of calls of tools. Their words are not in `text`; their ids and log-probabilities are told as ever.
+	ToolCalls     []*ToolCallDelta `protobuf:"bytes,9,rep,name=tool_calls,json=toolCalls,proto3" json:"tool_calls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GenerateResponse) Reset() {
 	*x = GenerateResponse{}
-	mi := &file_services_proto_msgTypes[15]
+	mi := &file_services_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1500,7 +1662,7 @@ func (x *GenerateResponse) String() string {
 func (*GenerateResponse) ProtoMessage() {}
 
 func (x *GenerateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_services_proto_msgTypes[15]
+	mi := &file_services_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1513,7 +1675,7 @@ func (x *GenerateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerateResponse.ProtoReflect.Descriptor instead.
 func (*GenerateResponse) Descriptor() ([]byte, []int) {
-	return file_services_proto_rawDescGZIP(), []int{15}
+	return file_services_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GenerateResponse) GetIndex() uint32 {
@@ -1572,6 +1734,13 @@ func (x *GenerateResponse) GetVersion() string {
 	return ""
 }
 
+func (x *GenerateResponse) GetToolCalls() []*ToolCallDelta {
+	if x != nil {
+		return x.ToolCalls
+	}
+	return nil
+}
+
 type Usage struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	PromptTokens     uint32                 `protobuf:"varint,1,opt,name=prompt_tokens,json=promptTokens,proto3" json:"prompt_tokens,omitempty"`
@@ -1588,7 +1757,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_services_proto_msgTypes[16]
+	mi := &file_services_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1600,7 +1769,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_services_proto_msgTypes[16]
+	mi := &file_services_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1613,7 +1782,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_services_proto_rawDescGZIP(), []int{16}
+	return file_services_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Usage) GetPromptTokens() uint32 {
@@ -1670,7 +1839,7 @@ type TensorInfo struct {
 
 func (x *TensorInfo) Reset() {
 	*x = TensorInfo{}
-	mi := &file_services_proto_msgTypes[17]
+	mi := &file_services_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1682,7 +1851,7 @@ func (x *TensorInfo) String() string {
 func (*TensorInfo) ProtoMessage() {}
 
 func (x *TensorInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_services_proto_msgTypes[17]
+	mi := &file_services_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1695,7 +1864,7 @@ func (x *TensorInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TensorInfo.ProtoReflect.Descriptor instead.
 func (*TensorInfo) Descriptor() ([]byte, []int) {
-	return file_services_proto_rawDescGZIP(), []int{17}
+	return file_services_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *TensorInfo) GetName() string {
@@ -1748,7 +1917,7 @@ type Model struct {
 
 func (x *Model) Reset() {
 	*x = Model{}
-	mi := &file_services_proto_msgTypes[18]
+	mi := &file_services_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1760,7 +1929,7 @@ func (x *Model) String() string {
 func (*Model) ProtoMessage() {}
 
 func (x *Model) ProtoReflect() protoreflect.Message {
-	mi := &file_services_proto_msgTypes[18]
+	mi := &file_services_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1773,7 +1942,7 @@ func (x *Model) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Model.ProtoReflect.Descriptor instead.
 func (*Model) Descriptor() ([]byte, []int) {
-	return file_services_proto_rawDescGZIP(), []int{18}
+	return file_services_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Model) GetName() string {
@@ -1875,7 +2044,7 @@ type ListModelsRequest struct {
 
 func (x *ListModelsRequest) Reset() {
 	*x = ListModelsRequest{}
-	mi := &file_services_proto_msgTypes[19]
+	mi := &file_services_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1887,7 +2056,7 @@ func (x *ListModelsRequest) String() string {
 func (*ListModelsRequest) ProtoMessage() {}
 
 func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_services_proto_msgTypes[19]
+	mi := &file_services_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1900,7 +2069,7 @@ func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsRequest.ProtoReflect.Descriptor instead.
 func (*ListModelsRequest) Descriptor() ([]byte, []int) {
-	return file_services_proto_rawDescGZIP(), []int{19}
+	return file_services_proto_rawDescGZIP(), []int{20}
 }
 
 type ListModelsResponse struct {
@@ -1912,7 +2081,7 @@ type ListModelsResponse struct {
 
 func (x *ListModelsResponse) Reset() {
 	*x = ListModelsResponse{}
-	mi := &file_services_proto_msgTypes[20]
+	mi := &file_services_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1924,7 +2093,7 @@ func (x *ListModelsResponse) String() string {
 func (*ListModelsResponse) ProtoMessage() {}
 
 func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_services_proto_msgTypes[20]
+	mi := &file_services_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1937,7 +2106,7 @@ func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListModelsResponse.ProtoReflect.Descriptor instead.
 func (*ListModelsResponse) Descriptor() ([]byte, []int) {
-	return file_services_proto_rawDescGZIP(), []int{20}
+	return file_services_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListModelsResponse) GetModels() []*Model {
@@ -1957,7 +2126,7 @@ type GetModelRequest struct {
 
 func (x *GetModelRequest) Reset() {
 	*x = GetModelRequest{}
-	mi := &file_services_proto_msgTypes[21]
+	mi := &file_services_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1969,7 +2138,7 @@ func (x *GetModelRequest) String() string {
 func (*GetModelRequest) ProtoMessage() {}
 
 func (x *GetModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_services_proto_msgTypes[21]
+	mi := &file_services_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1982,7 +2151,7 @@ func (x *GetModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetModelRequest.ProtoReflect.Descriptor instead.
 func (*GetModelRequest) Descriptor() ([]byte, []int) {
-	return file_services_proto_rawDescGZIP(), []int{21}
+	return file_services_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetModelRequest) GetModel() string {
@@ -2010,7 +2179,7 @@ type LoadModelRequest struct {
 
 func (x *LoadModelRequest) Reset() {
 	*x = LoadModelRequest{}
-	mi := &file_services_proto_msgTypes[22]
+	mi := &file_services_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2022,7 +2191,7 @@ func (x *LoadModelRequest) String() string {
 func (*LoadModelRequest) ProtoMessage() {}
 
 func (x *LoadModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_services_proto_msgTypes[22]
+	mi := &file_services_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2035,7 +2204,7 @@ func (x *LoadModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoadModelRequest.ProtoReflect.Descriptor instead.
 func (*LoadModelRequest) Descriptor() ([]byte, []int) {
-	return file_services_proto_rawDescGZIP(), []int{22}
+	return file_services_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LoadModelRequest) GetModel() string {
@@ -2063,7 +2232,7 @@ type UnloadModelRequest struct {
 
 func (x *UnloadModelRequest) Reset() {
 	*x = UnloadModelRequest{}
-	mi := &file_services_proto_msgTypes[23]
+	mi := &file_services_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2075,7 +2244,7 @@ func (x *UnloadModelRequest) String() string {
 func (*UnloadModelRequest) ProtoMessage() {}
 
 func (x *UnloadModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_services_proto_msgTypes[23]
+	mi := &file_services_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2088,7 +2257,7 @@ func (x *UnloadModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnloadModelRequest.ProtoReflect.Descriptor instead.
 func (*UnloadModelRequest) Descriptor() ([]byte, []int) {
-	return file_services_proto_rawDescGZIP(), []int{23}
+	return file_services_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *UnloadModelRequest) GetModel() string {
@@ -2113,7 +2282,7 @@ type UnloadModelResponse struct {
 
 func (x *UnloadModelResponse) Reset() {
 	*x = UnloadModelResponse{}
-	mi := &file_services_proto_msgTypes[24]
+	mi := &file_services_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2125,7 +2294,7 @@ func (x *UnloadModelResponse) String() string {
 func (*UnloadModelResponse) ProtoMessage() {}
 
 func (x *UnloadModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_services_proto_msgTypes[24]
+	mi := &file_services_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2138,7 +2307,7 @@ func (x *UnloadModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UnloadModelResponse.ProtoReflect.Descriptor instead.
 func (*UnloadModelResponse) Descriptor() ([]byte, []int) {
-	return file_services_proto_rawDescGZIP(), []int{24}
+	return file_services_proto_rawDescGZIP(), []int{25}
 }
 
 type TrainModelRequest struct {
@@ -2160,7 +2329,7 @@ type TrainModelRequest struct {
 
 func (x *TrainModelRequest) Reset() {
 	*x = TrainModelRequest{}
-	mi := &file_services_proto_msgTypes[25]
+	mi := &file_services_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2172,7 +2341,7 @@ func (x *TrainModelRequest) String() string {
 func (*TrainModelRequest) ProtoMessage() {}
 
 func (x *TrainModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_services_proto_msgTypes[25]
+	mi := &file_services_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2185,7 +2354,7 @@ func (x *TrainModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrainModelRequest.ProtoReflect.Descriptor instead.
 func (*TrainModelRequest) Descriptor() ([]byte, []int) {
-	return file_services_proto_rawDescGZIP(), []int{25}
+	return file_services_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *TrainModelRequest) GetModel() string {
@@ -2234,7 +2403,7 @@ type TrainModelResponse struct {
 
 func (x *TrainModelResponse) Reset() {
 	*x = TrainModelResponse{}
-	mi := &file_services_proto_msgTypes[26]
+	mi := &file_services_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2246,7 +2415,7 @@ func (x *TrainModelResponse) String() string {
 func (*TrainModelResponse) ProtoMessage() {}
 
 func (x *TrainModelResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_services_proto_msgTypes[26]
+	mi := &file_services_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2259,7 +2428,7 @@ func (x *TrainModelResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrainModelResponse.ProtoReflect.Descriptor instead.
 func (*TrainModelResponse) Descriptor() ([]byte, []int) {
-	return file_services_proto_rawDescGZIP(), []int{26}
+	return file_services_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *TrainModelResponse) GetModel() *Model {
@@ -2296,7 +2465,7 @@ type Node struct {
 
 func (x *Node) Reset() {
 	*x = Node{}
-	mi := &file_services_proto_msgTypes[27]
+	mi := &file_services_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2308,7 +2477,7 @@ func (x *Node) String() string {
 func (*Node) ProtoMessage() {}
 
 func (x *Node) ProtoReflect() protoreflect.Message {
-	mi := &file_services_proto_msgTypes[27]
+	mi := &file_services_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2321,7 +2490,7 @@ func (x *Node) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Node.ProtoReflect.Descriptor instead.
 func (*Node) Descriptor() ([]byte, []int) {
-	return file_services_proto_rawDescGZIP(), []int{27}
+	return file_services_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Node) GetId() string {
@@ -2396,7 +2565,7 @@ type NodeLoad struct {
 
 func (x *NodeLoad) Reset() {
 	*x = NodeLoad{}
-	mi := &file_services_proto_msgTypes[28]
+	mi := &file_services_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2408,7 +2577,7 @@ func (x *NodeLoad) String() string {
 func (*NodeLoad) ProtoMessage() {}
 
 func (x *NodeLoad) ProtoReflect() protoreflect.Message {
-	mi := &file_services_proto_msgTypes[28]
+	mi := &file_services_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2421,7 +2590,7 @@ func (x *NodeLoad) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeLoad.ProtoReflect.Descriptor instead.
 func (*NodeLoad) Descriptor() ([]byte, []int) {
-	return file_services_proto_rawDescGZIP(), []int{28}
+	return file_services_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *NodeLoad) GetRunning() uint32 {
@@ -2474,7 +2643,7 @@ type GetNodeRequest struct {
 
 func (x *GetNodeRequest) Reset() {
 	*x = GetNodeRequest{}
-	mi := &file_services_proto_msgTypes[29]
+	mi := &file_services_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2486,7 +2655,7 @@ func (x *GetNodeRequest) String() string {
 func (*GetNodeRequest) ProtoMessage() {}
 
 func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_services_proto_msgTypes[29]
+	mi := &file_services_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2499,7 +2668,7 @@ func (x *GetNodeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNodeRequest.ProtoReflect.Descriptor instead.
 func (*GetNodeRequest) Descriptor() ([]byte, []int) {
-	return file_services_proto_rawDescGZIP(), []int{29}
+	return file_services_proto_rawDescGZIP(), []int{30}
 }
 
 type ListNodesRequest struct {
@@ -2512,7 +2681,7 @@ type ListNodesRequest struct {
 
 func (x *ListNodesRequest) Reset() {
 	*x = ListNodesRequest{}
-	mi := &file_services_proto_msgTypes[30]
+	mi := &file_services_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2524,7 +2693,7 @@ func (x *ListNodesRequest) String() string {
 func (*ListNodesRequest) ProtoMessage() {}
 
 func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_services_proto_msgTypes[30]
+	mi := &file_services_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2537,7 +2706,7 @@ func (x *ListNodesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesRequest.ProtoReflect.Descriptor instead.
 func (*ListNodesRequest) Descriptor() ([]byte, []int) {
-	return file_services_proto_rawDescGZIP(), []int{30}
+	return file_services_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListNodesRequest) GetModel() string {
@@ -2556,7 +2725,7 @@ type ListNodesResponse struct {
 
 func (x *ListNodesResponse) Reset() {
 	*x = ListNodesResponse{}
-	mi := &file_services_proto_msgTypes[31]
+	mi := &file_services_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2568,7 +2737,7 @@ func (x *ListNodesResponse) String() string {
 func (*ListNodesResponse) ProtoMessage() {}
 
 func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_services_proto_msgTypes[31]
+	mi := &file_services_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2581,7 +2750,7 @@ func (x *ListNodesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNodesResponse.ProtoReflect.Descriptor instead.
 func (*ListNodesResponse) Descriptor() ([]byte, []int) {
-	return file_services_proto_rawDescGZIP(), []int{31}
+	return file_services_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListNodesResponse) GetNodes() []*Node {
@@ -2599,7 +2768,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_services_proto_msgTypes[32]
+	mi := &file_services_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2611,7 +2780,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_services_proto_msgTypes[32]
+	mi := &file_services_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2624,7 +2793,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_services_proto_rawDescGZIP(), []int{32}
+	return file_services_proto_rawDescGZIP(), []int{33}
 }
 
 type DrainResponse struct {
@@ -2635,7 +2804,7 @@ type DrainResponse struct {
 
 func (x *DrainResponse) Reset() {
 	*x = DrainResponse{}
-	mi := &file_services_proto_msgTypes[33]
+	mi := &file_services_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2647,7 +2816,7 @@ func (x *DrainResponse) String() string {
 func (*DrainResponse) ProtoMessage() {}
 
 func (x *DrainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_services_proto_msgTypes[33]
+	mi := &file_services_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2660,7 +2829,7 @@ func (x *DrainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
 func (*DrainResponse) Descriptor() ([]byte, []int) {
-	return file_services_proto_rawDescGZIP(), []int{33}
+	return file_services_proto_rawDescGZIP(), []int{34}
 }
 
 type SubmitJobRequest struct {
@@ -2681,7 +2850,7 @@ type SubmitJobRequest struct {
 
 func (x *SubmitJobRequest) Reset() {
 	*x = SubmitJobRequest{}
-	mi := &file_services_proto_msgTypes[34]
+	mi := &file_services_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2693,7 +2862,7 @@ func (x *SubmitJobRequest) String() string {
 func (*SubmitJobRequest) ProtoMessage() {}
 
 func (x *SubmitJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_services_proto_msgTypes[34]
+	mi := &file_services_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2706,7 +2875,7 @@ func (x *SubmitJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubmitJobRequest.ProtoReflect.Descriptor instead.
 func (*SubmitJobRequest) Descriptor() ([]byte, []int) {
-	return file_services_proto_rawDescGZIP(), []int{34}
+	return file_services_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *SubmitJobRequest) GetIdempotencyKey() string {
@@ -2797,7 +2966,7 @@ type Job struct {
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_services_proto_msgTypes[35]
+	mi := &file_services_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2809,7 +2978,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_services_proto_msgTypes[35]
+	mi := &file_services_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2822,7 +2991,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_services_proto_rawDescGZIP(), []int{35}
+	return file_services_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Job) GetId() string {
@@ -2897,7 +3066,7 @@ type GetJobRequest struct {
 
 func (x *GetJobRequest) Reset() {
 	*x = GetJobRequest{}
-	mi := &file_services_proto_msgTypes[36]
+	mi := &file_services_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2909,7 +3078,7 @@ func (x *GetJobRequest) String() string {
 func (*GetJobRequest) ProtoMessage() {}
 
 func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_services_proto_msgTypes[36]
+	mi := &file_services_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2922,7 +3091,7 @@ func (x *GetJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetJobRequest.ProtoReflect.Descriptor instead.
 func (*GetJobRequest) Descriptor() ([]byte, []int) {
-	return file_services_proto_rawDescGZIP(), []int{36}
+	return file_services_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *GetJobRequest) GetId() string {
@@ -2941,7 +3110,7 @@ type WatchJobRequest struct {
 
 func (x *WatchJobRequest) Reset() {
 	*x = WatchJobRequest{}
-	mi := &file_services_proto_msgTypes[37]
+	mi := &file_services_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2953,7 +3122,7 @@ func (x *WatchJobRequest) String() string {
 func (*WatchJobRequest) ProtoMessage() {}
 
 func (x *WatchJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_services_proto_msgTypes[37]
+	mi := &file_services_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2966,7 +3135,7 @@ func (x *WatchJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchJobRequest.ProtoReflect.Descriptor instead.
 func (*WatchJobRequest) Descriptor() ([]byte, []int) {
-	return file_services_proto_rawDescGZIP(), []int{37}
+	return file_services_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *WatchJobRequest) GetId() string {
@@ -2985,7 +3154,7 @@ type CancelJobRequest struct {
 
 func (x *CancelJobRequest) Reset() {
 	*x = CancelJobRequest{}
-	mi := &file_services_proto_msgTypes[38]
+	mi := &file_services_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2997,7 +3166,7 @@ func (x *CancelJobRequest) String() string {
 func (*CancelJobRequest) ProtoMessage() {}
 
 func (x *CancelJobRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_services_proto_msgTypes[38]
+	mi := &file_services_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3010,7 +3179,7 @@ func (x *CancelJobRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelJobRequest.ProtoReflect.Descriptor instead.
 func (*CancelJobRequest) Descriptor() ([]byte, []int) {
-	return file_services_proto_rawDescGZIP(), []int{38}
+	return file_services_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *CancelJobRequest) GetId() string {
@@ -3032,7 +3201,7 @@ type IpcCallRequest struct {
 
 func (x *IpcCallRequest) Reset() {
 	*x = IpcCallRequest{}
-	mi := &file_services_proto_msgTypes[39]
+	mi := &file_services_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3044,7 +3213,7 @@ func (x *IpcCallRequest) String() string {
 func (*IpcCallRequest) ProtoMessage() {}
 
 func (x *IpcCallRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_services_proto_msgTypes[39]
+	mi := &file_services_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3057,7 +3226,7 @@ func (x *IpcCallRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IpcCallRequest.ProtoReflect.Descriptor instead.
 func (*IpcCallRequest) Descriptor() ([]byte, []int) {
-	return file_services_proto_rawDescGZIP(), []int{39}
+	return file_services_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *IpcCallRequest) GetOperation() string {
@@ -3097,7 +3266,7 @@ type IpcCallResponse struct {
 
 func (x *IpcCallResponse) Reset() {
 	*x = IpcCallResponse{}
-	mi := &file_services_proto_msgTypes[40]
+	mi := &file_services_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3109,7 +3278,7 @@ func (x *IpcCallResponse) String() string {
 func (*IpcCallResponse) ProtoMessage() {}
 
 func (x *IpcCallResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_services_proto_msgTypes[40]
+	mi := &file_services_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3122,7 +3291,7 @@ func (x *IpcCallResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IpcCallResponse.ProtoReflect.Descriptor instead.
 func (*IpcCallResponse) Descriptor() ([]byte, []int) {
-	return file_services_proto_rawDescGZIP(), []int{40}
+	return file_services_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *IpcCallResponse) GetOperation() string {
@@ -3171,7 +3340,7 @@ type RerankResponse_Result struct {
 
 func (x *RerankResponse_Result) Reset() {
 	*x = RerankResponse_Result{}
-	mi := &file_services_proto_msgTypes[44]
+	mi := &file_services_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3183,7 +3352,7 @@ func (x *RerankResponse_Result) String() string {
 func (*RerankResponse_Result) ProtoMessage() {}
 
 func (x *RerankResponse_Result) ProtoReflect() protoreflect.Message {
-	mi := &file_services_proto_msgTypes[44]
+	mi := &file_services_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3224,7 +3393,7 @@ type TokenLogprob_Top struct {
 
 func (x *TokenLogprob_Top) Reset() {
 	*x = TokenLogprob_Top{}
-	mi := &file_services_proto_msgTypes[46]
+	mi := &file_services_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3236,7 +3405,7 @@ func (x *TokenLogprob_Top) String() string {
 func (*TokenLogprob_Top) ProtoMessage() {}
 
 func (x *TokenLogprob_Top) ProtoReflect() protoreflect.Message {
-	mi := &file_services_proto_msgTypes[46]
+	mi := &file_services_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3249,7 +3418,7 @@ func (x *TokenLogprob_Top) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenLogprob_Top.ProtoReflect.Descriptor instead.
 func (*TokenLogprob_Top) Descriptor() ([]byte, []int) {
-	return file_services_proto_rawDescGZIP(), []int{14, 0}
+	return file_services_proto_rawDescGZIP(), []int{15, 0}
 }
 
 func (x *TokenLogprob_Top) GetId() uint32 {
@@ -3388,7 +3557,7 @@ const file_services_proto_rawDesc = "" +
 	"\x11_presence_penaltyB\x14\n" +
 	"\x12_frequency_penaltyB\x15\n" +
 	"\x13_repetition_penaltyB\a\n" +
-	"\x05_seed\"\xc6\x04\n" +
+	"\x05_seed\"\xea\x05\n" +
 	"\x0fGenerateRequest\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x120\n" +
@@ -3411,10 +3580,20 @@ const file_services_proto_rawDesc = "" +
 	"\n" +
 	"ignore_eos\x18\x0f \x01(\bR\tignoreEos\x12\x1d\n" +
 	"\n" +
-	"cache_salt\x18\x10 \x01(\tR\tcacheSaltB\t\n" +
+	"cache_salt\x18\x10 \x01(\tR\tcacheSalt\x128\n" +
+	"\vtool_choice\x18\x11 \x01(\x0e2\x17.treeline.v1.ToolChoiceR\n" +
+	"toolChoice\x12\x1b\n" +
+	"\ttool_name\x18\x12 \x01(\tR\btoolName\x123\n" +
+	"\x13parallel_tool_calls\x18\x13 \x01(\bH\x03R\x11parallelToolCalls\x88\x01\x01B\t\n" +
 	"\a_promptB\r\n" +
 	"\v_max_tokensB\x0f\n" +
-	"\r_top_logprobs\"\xc6\x01\n" +
+	"\r_top_logprobsB\x16\n" +
+	"\x14_parallel_tool_calls\"g\n" +
+	"\rToolCallDelta\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\rR\x05index\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x1c\n" +
+	"\targuments\x18\x04 \x01(\tR\targuments\"\xc6\x01\n" +
 	"\fTokenLogprob\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x14\n" +
 	"\x05piece\x18\x02 \x01(\fR\x05piece\x12\x18\n" +
@@ -3423,7 +3602,7 @@ const file_services_proto_rawDesc = "" +
 	"\x03Top\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\rR\x02id\x12\x14\n" +
 	"\x05piece\x18\x02 \x01(\fR\x05piece\x12\x18\n" +
-	"\alogprob\x18\x03 \x01(\x02R\alogprob\"\x9f\x02\n" +
+	"\alogprob\x18\x03 \x01(\x02R\alogprob\"\xda\x02\n" +
 	"\x10GenerateResponse\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x10\n" +
@@ -3432,7 +3611,9 @@ const file_services_proto_rawDesc = "" +
 	"\rfinish_reason\x18\x05 \x01(\x0e2\x19.treeline.v1.FinishReasonR\ffinishReason\x12(\n" +
 	"\x05usage\x18\x06 \x01(\v2\x12.treeline.v1.UsageR\x05usage\x12\x14\n" +
 	"\x05model\x18\a \x01(\tR\x05model\x12\x18\n" +
-	"\aversion\x18\b \x01(\tR\aversion\"\xd5\x01\n" +
+	"\aversion\x18\b \x01(\tR\aversion\x129\n" +
+	"\n" +
+	"tool_calls\x18\t \x03(\v2\x1a.treeline.v1.ToolCallDeltaR\ttoolCalls\"\xd5\x01\n" +
 	"\x05Usage\x12#\n" +
 	"\rprompt_tokens\x18\x01 \x01(\rR\fpromptTokens\x12+\n" +
 	"\x11completion_tokens\x18\x02 \x01(\rR\x10completionTokens\x12#\n" +
@@ -3551,13 +3732,20 @@ const file_services_proto_rawDesc = "" +
 	"\ttransport\x18\x03 \x01(\tR\ttransport\x12!\n" +
 	"\fbytes_copied\x18\x04 \x01(\x04R\vbytesCopied\x12\x1d\n" +
 	"\n" +
-	"elapsed_ns\x18\x05 \x01(\x04R\telapsedNs*\x98\x01\n" +
+	"elapsed_ns\x18\x05 \x01(\x04R\telapsedNs*o\n" +
+	"\n" +
+	"ToolChoice\x12\x1b\n" +
+	"\x17TOOL_CHOICE_UNSPECIFIED\x10\x00\x12\x14\n" +
+	"\x10TOOL_CHOICE_AUTO\x10\x01\x12\x14\n" +
+	"\x10TOOL_CHOICE_NONE\x10\x02\x12\x18\n" +
+	"\x14TOOL_CHOICE_REQUIRED\x10\x03*\xb6\x01\n" +
 	"\fFinishReason\x12\x1d\n" +
 	"\x19FINISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12FINISH_REASON_STOP\x10\x01\x12\x18\n" +
 	"\x14FINISH_REASON_LENGTH\x10\x02\x12\x1b\n" +
 	"\x17FINISH_REASON_CANCELLED\x10\x03\x12\x1a\n" +
-	"\x16FINISH_REASON_DEADLINE\x10\x04*\xa6\x01\n" +
+	"\x16FINISH_REASON_DEADLINE\x10\x04\x12\x1c\n" +
+	"\x18FINISH_REASON_TOOL_CALLS\x10\x05*\xa6\x01\n" +
 	"\n" +
 	"ModelState\x12\x1b\n" +
 	"\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x17\n" +
@@ -3613,144 +3801,148 @@ func file_services_proto_rawDescGZIP() []byte {
 	return file_services_proto_rawDescData
 }
 
-var file_services_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_services_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
+var file_services_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_services_proto_msgTypes = make([]protoimpl.MessageInfo, 51)
 var file_services_proto_goTypes = []any{
-	(FinishReason)(0),             // 0: treeline.v1.FinishReason
-	(ModelState)(0),               // 1: treeline.v1.ModelState
-	(JobState)(0),                 // 2: treeline.v1.JobState
-	(*Tensor)(nil),                // 3: treeline.v1.Tensor
-	(*Parameter)(nil),             // 4: treeline.v1.Parameter
-	(*InferRequest)(nil),          // 5: treeline.v1.InferRequest
-	(*InferResponse)(nil),         // 6: treeline.v1.InferResponse
-	(*TokenIds)(nil),              // 7: treeline.v1.TokenIds
-	(*EmbedRequest)(nil),          // 8: treeline.v1.EmbedRequest
-	(*EmbedResponse)(nil),         // 9: treeline.v1.EmbedResponse
-	(*RerankRequest)(nil),         // 10: treeline.v1.RerankRequest
-	(*RerankResponse)(nil),        // 11: treeline.v1.RerankResponse
-	(*TokenizeRequest)(nil),       // 12: treeline.v1.TokenizeRequest
-	(*TokenizeResponse)(nil),      // 13: treeline.v1.TokenizeResponse
-	(*Message)(nil),               // 14: treeline.v1.Message
-	(*Sampling)(nil),              // 15: treeline.v1.Sampling
-	(*GenerateRequest)(nil),       // 16: treeline.v1.GenerateRequest
-	(*TokenLogprob)(nil),          // 17: treeline.v1.TokenLogprob
-	(*GenerateResponse)(nil),      // 18: treeline.v1.GenerateResponse
-	(*Usage)(nil),                 // 19: treeline.v1.Usage
-	(*TensorInfo)(nil),            // 20: treeline.v1.TensorInfo
-	(*Model)(nil),                 // 21: treeline.v1.Model
-	(*ListModelsRequest)(nil),     // 22: treeline.v1.ListModelsRequest
-	(*ListModelsResponse)(nil),    // 23: treeline.v1.ListModelsResponse
-	(*GetModelRequest)(nil),       // 24: treeline.v1.GetModelRequest
-	(*LoadModelRequest)(nil),      // 25: treeline.v1.LoadModelRequest
-	(*UnloadModelRequest)(nil),    // 26: treeline.v1.UnloadModelRequest
-	(*UnloadModelResponse)(nil),   // 27: treeline.v1.UnloadModelResponse
-	(*TrainModelRequest)(nil),     // 28: treeline.v1.TrainModelRequest
-	(*TrainModelResponse)(nil),    // 29: treeline.v1.TrainModelResponse
-	(*Node)(nil),                  // 30: treeline.v1.Node
-	(*NodeLoad)(nil),              // 31: treeline.v1.NodeLoad
-	(*GetNodeRequest)(nil),        // 32: treeline.v1.GetNodeRequest
-	(*ListNodesRequest)(nil),      // 33: treeline.v1.ListNodesRequest
-	(*ListNodesResponse)(nil),     // 34: treeline.v1.ListNodesResponse
-	(*DrainRequest)(nil),          // 35: treeline.v1.DrainRequest
-	(*DrainResponse)(nil),         // 36: treeline.v1.DrainResponse
-	(*SubmitJobRequest)(nil),      // 37: treeline.v1.SubmitJobRequest
-	(*Job)(nil),                   // 38: treeline.v1.Job
-	(*GetJobRequest)(nil),         // 39: treeline.v1.GetJobRequest
-	(*WatchJobRequest)(nil),       // 40: treeline.v1.WatchJobRequest
-	(*CancelJobRequest)(nil),      // 41: treeline.v1.CancelJobRequest
-	(*IpcCallRequest)(nil),        // 42: treeline.v1.IpcCallRequest
-	(*IpcCallResponse)(nil),       // 43: treeline.v1.IpcCallResponse
-	nil,                           // 44: treeline.v1.Tensor.ParametersEntry
-	nil,                           // 45: treeline.v1.InferRequest.ParametersEntry
-	nil,                           // 46: treeline.v1.InferResponse.ParametersEntry
-	(*RerankResponse_Result)(nil), // 47: treeline.v1.RerankResponse.Result
-	nil,                           // 48: treeline.v1.Sampling.LogitBiasEntry
-	(*TokenLogprob_Top)(nil),      // 49: treeline.v1.TokenLogprob.Top
-	nil,                           // 50: treeline.v1.TrainModelRequest.ParametersEntry
-	nil,                           // 51: treeline.v1.TrainModelResponse.MetricsEntry
-	nil,                           // 52: treeline.v1.Node.LabelsEntry
+	(ToolChoice)(0),               // 0: treeline.v1.ToolChoice
+	(FinishReason)(0),             // 1: treeline.v1.FinishReason
+	(ModelState)(0),               // 2: treeline.v1.ModelState
+	(JobState)(0),                 // 3: treeline.v1.JobState
+	(*Tensor)(nil),                // 4: treeline.v1.Tensor
+	(*Parameter)(nil),             // 5: treeline.v1.Parameter
+	(*InferRequest)(nil),          // 6: treeline.v1.InferRequest
+	(*InferResponse)(nil),         // 7: treeline.v1.InferResponse
+	(*TokenIds)(nil),              // 8: treeline.v1.TokenIds
+	(*EmbedRequest)(nil),          // 9: treeline.v1.EmbedRequest
+	(*EmbedResponse)(nil),         // 10: treeline.v1.EmbedResponse
+	(*RerankRequest)(nil),         // 11: treeline.v1.RerankRequest
+	(*RerankResponse)(nil),        // 12: treeline.v1.RerankResponse
+	(*TokenizeRequest)(nil),       // 13: treeline.v1.TokenizeRequest
+	(*TokenizeResponse)(nil),      // 14: treeline.v1.TokenizeResponse
+	(*Message)(nil),               // 15: treeline.v1.Message
+	(*Sampling)(nil),              // 16: treeline.v1.Sampling
+	(*GenerateRequest)(nil),       // 17: treeline.v1.GenerateRequest
+	(*ToolCallDelta)(nil),         // 18: treeline.v1.ToolCallDelta
+	(*TokenLogprob)(nil),          // 19: treeline.v1.TokenLogprob
+	(*GenerateResponse)(nil),      // 20: treeline.v1.GenerateResponse
+	(*Usage)(nil),                 // 21: treeline.v1.Usage
+	(*TensorInfo)(nil),            // 22: treeline.v1.TensorInfo
+	(*Model)(nil),                 // 23: treeline.v1.Model
+	(*ListModelsRequest)(nil),     // 24: treeline.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),    // 25: treeline.v1.ListModelsResponse
+	(*GetModelRequest)(nil),       // 26: treeline.v1.GetModelRequest
+	(*LoadModelRequest)(nil),      // 27: treeline.v1.LoadModelRequest
+	(*UnloadModelRequest)(nil),    // 28: treeline.v1.UnloadModelRequest
+	(*UnloadModelResponse)(nil),   // 29: treeline.v1.UnloadModelResponse
+	(*TrainModelRequest)(nil),     // 30: treeline.v1.TrainModelRequest
+	(*TrainModelResponse)(nil),    // 31: treeline.v1.TrainModelResponse
+	(*Node)(nil),                  // 32: treeline.v1.Node
+	(*NodeLoad)(nil),              // 33: treeline.v1.NodeLoad
+	(*GetNodeRequest)(nil),        // 34: treeline.v1.GetNodeRequest
+	(*ListNodesRequest)(nil),      // 35: treeline.v1.ListNodesRequest
+	(*ListNodesResponse)(nil),     // 36: treeline.v1.ListNodesResponse
+	(*DrainRequest)(nil),          // 37: treeline.v1.DrainRequest
+	(*DrainResponse)(nil),         // 38: treeline.v1.DrainResponse
+	(*SubmitJobRequest)(nil),      // 39: treeline.v1.SubmitJobRequest
+	(*Job)(nil),                   // 40: treeline.v1.Job
+	(*GetJobRequest)(nil),         // 41: treeline.v1.GetJobRequest
+	(*WatchJobRequest)(nil),       // 42: treeline.v1.WatchJobRequest
+	(*CancelJobRequest)(nil),      // 43: treeline.v1.CancelJobRequest
+	(*IpcCallRequest)(nil),        // 44: treeline.v1.IpcCallRequest
+	(*IpcCallResponse)(nil),       // 45: treeline.v1.IpcCallResponse
+	nil,                           // 46: treeline.v1.Tensor.ParametersEntry
+	nil,                           // 47: treeline.v1.InferRequest.ParametersEntry
+	nil,                           // 48: treeline.v1.InferResponse.ParametersEntry
+	(*RerankResponse_Result)(nil), // 49: treeline.v1.RerankResponse.Result
+	nil,                           // 50: treeline.v1.Sampling.LogitBiasEntry
+	(*TokenLogprob_Top)(nil),      // 51: treeline.v1.TokenLogprob.Top
+	nil,                           // 52: treeline.v1.TrainModelRequest.ParametersEntry
+	nil,                           // 53: treeline.v1.TrainModelResponse.MetricsEntry
+	nil,                           // 54: treeline.v1.Node.LabelsEntry
 }
 var file_services_proto_depIdxs = []int32{
-	44, // 0: treeline.v1.Tensor.parameters:type_name -> treeline.v1.Tensor.ParametersEntry
-	3,  // 1: treeline.v1.InferRequest.inputs:type_name -> treeline.v1.Tensor
-	45, // 2: treeline.v1.InferRequest.parameters:type_name -> treeline.v1.InferRequest.ParametersEntry
-	3,  // 3: treeline.v1.InferResponse.outputs:type_name -> treeline.v1.Tensor
-	46, // 4: treeline.v1.InferResponse.parameters:type_name -> treeline.v1.InferResponse.ParametersEntry
-	7,  // 5: treeline.v1.EmbedRequest.tokens:type_name -> treeline.v1.TokenIds
-	47, // 6: treeline.v1.RerankResponse.results:type_name -> treeline.v1.RerankResponse.Result
-	19, // 7: treeline.v1.RerankResponse.usage:type_name -> treeline.v1.Usage
-	48, // 8: treeline.v1.Sampling.logit_bias:type_name -> treeline.v1.Sampling.LogitBiasEntry
-	14, // 9: treeline.v1.GenerateRequest.messages:type_name -> treeline.v1.Message
-	7,  // 10: treeline.v1.GenerateRequest.prompt_tokens:type_name -> treeline.v1.TokenIds
-	15, // 11: treeline.v1.GenerateRequest.sampling:type_name -> treeline.v1.Sampling
-	49, // 12: treeline.v1.TokenLogprob.top:type_name -> treeline.v1.TokenLogprob.Top
-	17, // 13: treeline.v1.GenerateResponse.logprobs:type_name -> treeline.v1.TokenLogprob
-	0,  // 14: treeline.v1.GenerateResponse.finish_reason:type_name -> treeline.v1.FinishReason
-	19, // 15: treeline.v1.GenerateResponse.usage:type_name -> treeline.v1.Usage
-	1,  // 16: treeline.v1.Model.state:type_name -> treeline.v1.ModelState
-	20, // 17: treeline.v1.Model.inputs:type_name -> treeline.v1.TensorInfo
-	20, // 18: treeline.v1.Model.outputs:type_name -> treeline.v1.TensorInfo
-	21, // 19: treeline.v1.ListModelsResponse.models:type_name -> treeline.v1.Model
-	3,  // 20: treeline.v1.TrainModelRequest.tensors:type_name -> treeline.v1.Tensor
-	50, // 21: treeline.v1.TrainModelRequest.parameters:type_name -> treeline.v1.TrainModelRequest.ParametersEntry
-	21, // 22: treeline.v1.TrainModelResponse.model:type_name -> treeline.v1.Model
-	51, // 23: treeline.v1.TrainModelResponse.metrics:type_name -> treeline.v1.TrainModelResponse.MetricsEntry
-	21, // 24: treeline.v1.Node.models:type_name -> treeline.v1.Model
-	31, // 25: treeline.v1.Node.load:type_name -> treeline.v1.NodeLoad
-	52, // 26: treeline.v1.Node.labels:type_name -> treeline.v1.Node.LabelsEntry
-	30, // 27: treeline.v1.ListNodesResponse.nodes:type_name -> treeline.v1.Node
-	16, // 28: treeline.v1.SubmitJobRequest.generate:type_name -> treeline.v1.GenerateRequest
-	8,  // 29: treeline.v1.SubmitJobRequest.embed:type_name -> treeline.v1.EmbedRequest
-	5,  // 30: treeline.v1.SubmitJobRequest.infer:type_name -> treeline.v1.InferRequest
-	2,  // 31: treeline.v1.Job.state:type_name -> treeline.v1.JobState
-	18, // 32: treeline.v1.Job.generated:type_name -> treeline.v1.GenerateResponse
-	9,  // 33: treeline.v1.Job.embedded:type_name -> treeline.v1.EmbedResponse
-	6,  // 34: treeline.v1.Job.inferred:type_name -> treeline.v1.InferResponse
-	4,  // 35: treeline.v1.Tensor.ParametersEntry.value:type_name -> treeline.v1.Parameter
-	4,  // 36: treeline.v1.InferRequest.ParametersEntry.value:type_name -> treeline.v1.Parameter
-	4,  // 37: treeline.v1.InferResponse.ParametersEntry.value:type_name -> treeline.v1.Parameter
-	4,  // 38: treeline.v1.TrainModelRequest.ParametersEntry.value:type_name -> treeline.v1.Parameter
-	5,  // 39: treeline.v1.InferenceService.Infer:input_type -> treeline.v1.InferRequest
-	8,  // 40: treeline.v1.InferenceService.Embed:input_type -> treeline.v1.EmbedRequest
-	10, // 41: treeline.v1.InferenceService.Rerank:input_type -> treeline.v1.RerankRequest
-	16, // 42: treeline.v1.InferenceService.Generate:input_type -> treeline.v1.GenerateRequest
-	12, // 43: treeline.v1.InferenceService.Tokenize:input_type -> treeline.v1.TokenizeRequest
-	22, // 44: treeline.v1.ModelService.ListModels:input_type -> treeline.v1.ListModelsRequest
-	24, // 45: treeline.v1.ModelService.GetModel:input_type -> treeline.v1.GetModelRequest
-	25, // 46: treeline.v1.ModelService.LoadModel:input_type -> treeline.v1.LoadModelRequest
-	26, // 47: treeline.v1.ModelService.UnloadModel:input_type -> treeline.v1.UnloadModelRequest
-	28, // 48: treeline.v1.ModelService.TrainModel:input_type -> treeline.v1.TrainModelRequest
-	32, // 49: treeline.v1.NodeService.GetNode:input_type -> treeline.v1.GetNodeRequest
-	33, // 50: treeline.v1.NodeService.ListNodes:input_type -> treeline.v1.ListNodesRequest
-	35, // 51: treeline.v1.NodeService.Drain:input_type -> treeline.v1.DrainRequest
-	37, // 52: treeline.v1.JobService.SubmitJob:input_type -> treeline.v1.SubmitJobRequest
-	39, // 53: treeline.v1.JobService.GetJob:input_type -> treeline.v1.GetJobRequest
-	40, // 54: treeline.v1.JobService.WatchJob:input_type -> treeline.v1.WatchJobRequest
-	41, // 55: treeline.v1.JobService.CancelJob:input_type -> treeline.v1.CancelJobRequest
-	42, // 56: treeline.v1.IpcService.Call:input_type -> treeline.v1.IpcCallRequest
-	6,  // 57: treeline.v1.InferenceService.Infer:output_type -> treeline.v1.InferResponse
-	9,  // 58: treeline.v1.InferenceService.Embed:output_type -> treeline.v1.EmbedResponse
-	11, // 59: treeline.v1.InferenceService.Rerank:output_type -> treeline.v1.RerankResponse
-	18, // 60: treeline.v1.InferenceService.Generate:output_type -> treeline.v1.GenerateResponse
-	13, // 61: treeline.v1.InferenceService.Tokenize:output_type -> treeline.v1.TokenizeResponse
-	23, // 62: treeline.v1.ModelService.ListModels:output_type -> treeline.v1.ListModelsResponse
-	21, // 63: treeline.v1.ModelService.GetModel:output_type -> treeline.v1.Model
-	21, // 64: treeline.v1.ModelService.LoadModel:output_type -> treeline.v1.Model
-	27, // 65: treeline.v1.ModelService.UnloadModel:output_type -> treeline.v1.UnloadModelResponse
-	29, // 66: treeline.v1.ModelService.TrainModel:output_type -> treeline.v1.TrainModelResponse
-	30, // 67: treeline.v1.NodeService.GetNode:output_type -> treeline.v1.Node
-	34, // 68: treeline.v1.NodeService.ListNodes:output_type -> treeline.v1.ListNodesResponse
-	36, // 69: treeline.v1.NodeService.Drain:output_type -> treeline.v1.DrainResponse
-	38, // 70: treeline.v1.JobService.SubmitJob:output_type -> treeline.v1.Job
-	38, // 71: treeline.v1.JobService.GetJob:output_type -> treeline.v1.Job
-	38, // 72: treeline.v1.JobService.WatchJob:output_type -> treeline.v1.Job
-	38, // 73: treeline.v1.JobService.CancelJob:output_type -> treeline.v1.Job
-	43, // 74: treeline.v1.IpcService.Call:output_type -> treeline.v1.IpcCallResponse
-	57, // [57:75] is the sub-list for method output_type
-	39, // [39:57] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	46, // 0: treeline.v1.Tensor.parameters:type_name -> treeline.v1.Tensor.ParametersEntry
+	4,  // 1: treeline.v1.InferRequest.inputs:type_name -> treeline.v1.Tensor
+	47, // 2: treeline.v1.InferRequest.parameters:type_name -> treeline.v1.InferRequest.ParametersEntry
+	4,  // 3: treeline.v1.InferResponse.outputs:type_name -> treeline.v1.Tensor
+	48, // 4: treeline.v1.InferResponse.parameters:type_name -> treeline.v1.InferResponse.ParametersEntry
+	8,  // 5: treeline.v1.EmbedRequest.tokens:type_name -> treeline.v1.TokenIds
+	49, // 6: treeline.v1.RerankResponse.results:type_name -> treeline.v1.RerankResponse.Result
+	21, // 7: treeline.v1.RerankResponse.usage:type_name -> treeline.v1.Usage
+	50, // 8: treeline.v1.Sampling.logit_bias:type_name -> treeline.v1.Sampling.LogitBiasEntry
+	15, // 9: treeline.v1.GenerateRequest.messages:type_name -> treeline.v1.Message
+	8,  // 10: treeline.v1.GenerateRequest.prompt_tokens:type_name -> treeline.v1.TokenIds
+	16, // 11: treeline.v1.GenerateRequest.sampling:type_name -> treeline.v1.Sampling
+	0,  // 12: treeline.v1.GenerateRequest.tool_choice:type_name -> treeline.v1.ToolChoice
+	51, // 13: treeline.v1.TokenLogprob.top:type_name -> treeline.v1.TokenLogprob.Top
+	19, // 14: treeline.v1.GenerateResponse.logprobs:type_name -> treeline.v1.TokenLogprob
+	1,  // 15: treeline.v1.GenerateResponse.finish_reason:type_name -> treeline.v1.FinishReason
+	21, // 16: treeline.v1.GenerateResponse.usage:type_name -> treeline.v1.Usage
+	18, // 17: treeline.v1.GenerateResponse.tool_calls:type_name -> treeline.v1.ToolCallDelta
+	2,  // 18: treeline.v1.Model.state:type_name -> treeline.v1.ModelState
+	22, // 19: treeline.v1.Model.inputs:type_name -> treeline.v1.TensorInfo
+	22, // 20: treeline.v1.Model.outputs:type_name -> treeline.v1.TensorInfo
+	23, // 21: treeline.v1.ListModelsResponse.models:type_name -> treeline.v1.Model
+	4,  // 22: treeline.v1.TrainModelRequest.tensors:type_name -> treeline.v1.Tensor
+	52, // 23: treeline.v1.TrainModelRequest.parameters:type_name -> treeline.v1.TrainModelRequest.ParametersEntry
+	23, // 24: treeline.v1.TrainModelResponse.model:type_name -> treeline.v1.Model
+	53, // 25: treeline.v1.TrainModelResponse.metrics:type_name -> treeline.v1.TrainModelResponse.MetricsEntry
+	23, // 26: treeline.v1.Node.models:type_name -> treeline.v1.Model
+	33, // 27: treeline.v1.Node.load:type_name -> treeline.v1.NodeLoad
+	54, // 28: treeline.v1.Node.labels:type_name -> treeline.v1.Node.LabelsEntry
+	32, // 29: treeline.v1.ListNodesResponse.nodes:type_name -> treeline.v1.Node
+	17, // 30: treeline.v1.SubmitJobRequest.generate:type_name -> treeline.v1.GenerateRequest
+	9,  // 31: treeline.v1.SubmitJobRequest.embed:type_name -> treeline.v1.EmbedRequest
+	6,  // 32: treeline.v1.SubmitJobRequest.infer:type_name -> treeline.v1.InferRequest
+	3,  // 33: treeline.v1.Job.state:type_name -> treeline.v1.JobState
+	20, // 34: treeline.v1.Job.generated:type_name -> treeline.v1.GenerateResponse
+	10, // 35: treeline.v1.Job.embedded:type_name -> treeline.v1.EmbedResponse
+	7,  // 36: treeline.v1.Job.inferred:type_name -> treeline.v1.InferResponse
+	5,  // 37: treeline.v1.Tensor.ParametersEntry.value:type_name -> treeline.v1.Parameter
+	5,  // 38: treeline.v1.InferRequest.ParametersEntry.value:type_name -> treeline.v1.Parameter
+	5,  // 39: treeline.v1.InferResponse.ParametersEntry.value:type_name -> treeline.v1.Parameter
+	5,  // 40: treeline.v1.TrainModelRequest.ParametersEntry.value:type_name -> treeline.v1.Parameter
+	6,  // 41: treeline.v1.InferenceService.Infer:input_type -> treeline.v1.InferRequest
+	9,  // 42: treeline.v1.InferenceService.Embed:input_type -> treeline.v1.EmbedRequest
+	11, // 43: treeline.v1.InferenceService.Rerank:input_type -> treeline.v1.RerankRequest
+	17, // 44: treeline.v1.InferenceService.Generate:input_type -> treeline.v1.GenerateRequest
+	13, // 45: treeline.v1.InferenceService.Tokenize:input_type -> treeline.v1.TokenizeRequest
+	24, // 46: treeline.v1.ModelService.ListModels:input_type -> treeline.v1.ListModelsRequest
+	26, // 47: treeline.v1.ModelService.GetModel:input_type -> treeline.v1.GetModelRequest
+	27, // 48: treeline.v1.ModelService.LoadModel:input_type -> treeline.v1.LoadModelRequest
+	28, // 49: treeline.v1.ModelService.UnloadModel:input_type -> treeline.v1.UnloadModelRequest
+	30, // 50: treeline.v1.ModelService.TrainModel:input_type -> treeline.v1.TrainModelRequest
+	34, // 51: treeline.v1.NodeService.GetNode:input_type -> treeline.v1.GetNodeRequest
+	35, // 52: treeline.v1.NodeService.ListNodes:input_type -> treeline.v1.ListNodesRequest
+	37, // 53: treeline.v1.NodeService.Drain:input_type -> treeline.v1.DrainRequest
+	39, // 54: treeline.v1.JobService.SubmitJob:input_type -> treeline.v1.SubmitJobRequest
+	41, // 55: treeline.v1.JobService.GetJob:input_type -> treeline.v1.GetJobRequest
+	42, // 56: treeline.v1.JobService.WatchJob:input_type -> treeline.v1.WatchJobRequest
+	43, // 57: treeline.v1.JobService.CancelJob:input_type -> treeline.v1.CancelJobRequest
+	44, // 58: treeline.v1.IpcService.Call:input_type -> treeline.v1.IpcCallRequest
+	7,  // 59: treeline.v1.InferenceService.Infer:output_type -> treeline.v1.InferResponse
+	10, // 60: treeline.v1.InferenceService.Embed:output_type -> treeline.v1.EmbedResponse
+	12, // 61: treeline.v1.InferenceService.Rerank:output_type -> treeline.v1.RerankResponse
+	20, // 62: treeline.v1.InferenceService.Generate:output_type -> treeline.v1.GenerateResponse
+	14, // 63: treeline.v1.InferenceService.Tokenize:output_type -> treeline.v1.TokenizeResponse
+	25, // 64: treeline.v1.ModelService.ListModels:output_type -> treeline.v1.ListModelsResponse
+	23, // 65: treeline.v1.ModelService.GetModel:output_type -> treeline.v1.Model
+	23, // 66: treeline.v1.ModelService.LoadModel:output_type -> treeline.v1.Model
+	29, // 67: treeline.v1.ModelService.UnloadModel:output_type -> treeline.v1.UnloadModelResponse
+	31, // 68: treeline.v1.ModelService.TrainModel:output_type -> treeline.v1.TrainModelResponse
+	32, // 69: treeline.v1.NodeService.GetNode:output_type -> treeline.v1.Node
+	36, // 70: treeline.v1.NodeService.ListNodes:output_type -> treeline.v1.ListNodesResponse
+	38, // 71: treeline.v1.NodeService.Drain:output_type -> treeline.v1.DrainResponse
+	40, // 72: treeline.v1.JobService.SubmitJob:output_type -> treeline.v1.Job
+	40, // 73: treeline.v1.JobService.GetJob:output_type -> treeline.v1.Job
+	40, // 74: treeline.v1.JobService.WatchJob:output_type -> treeline.v1.Job
+	40, // 75: treeline.v1.JobService.CancelJob:output_type -> treeline.v1.Job
+	45, // 76: treeline.v1.IpcService.Call:output_type -> treeline.v1.IpcCallResponse
+	59, // [59:77] is the sub-list for method output_type
+	41, // [41:59] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_services_proto_init() }
@@ -3766,7 +3958,7 @@ func file_services_proto_init() {
 	}
 	file_services_proto_msgTypes[12].OneofWrappers = []any{}
 	file_services_proto_msgTypes[13].OneofWrappers = []any{}
-	file_services_proto_msgTypes[34].OneofWrappers = []any{
+	file_services_proto_msgTypes[35].OneofWrappers = []any{
 		(*SubmitJobRequest_Generate)(nil),
 		(*SubmitJobRequest_Embed)(nil),
 		(*SubmitJobRequest_Infer)(nil),
@@ -3776,8 +3968,8 @@ func file_services_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_services_proto_rawDesc), len(file_services_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   50,
+			NumEnums:      4,
+			NumMessages:   51,
 			NumExtensions: 0,
 			NumServices:   5,
 		},
