@@ -24,8 +24,7 @@ packages=(./engine/... ./rust/... ./ipc/...)
 
 suite() { (cd pool/server && go test -count=1 -tags ffi "${packages[@]}"); }
 
-# The million calls are left out: the detector makes them too slow, and sees all it can in the first thousands.
-race() { (cd pool/server && go test -count=1 -race -short -tags ffi "${packages[@]}"); }
+race() { (cd pool/server && go test -count=1 -race -tags ffi "${packages[@]}"); }
 
 # abi_program LIBRARY FLAG...: tests/go-rust/abi.c, linked with a library.
 abi_program() {

@@ -168,7 +168,8 @@ export const stages: readonly Stage[] = [
   {
     name: 'go-rust',
     title: 'the boundary between Go and Rust: every type, leaks, killed workers, malformed calls, other versions',
-    commands: [['bash', 'tests/go-rust/run.sh']],
+    // The stage `pool` has run the suite without the race detector.
+    commands: [['bash', 'tests/go-rust/run.sh', 'race', 'abi', 'sanitizer']],
     counts: oneCheck,
     needs: 'cargo',
     limitSeconds: 1_200,
