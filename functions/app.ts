@@ -10,6 +10,7 @@ import { CacheCoordinator, isolateEntriesMax, isolateWeightMax } from './cache/c
 import type { Configuration } from './configuration.ts';
 import type { Environment } from './environment.ts';
 import { errorResponse, toApiError } from './errors.ts';
+import { ChatModels } from './gateway/chat-models.ts';
 import { ipcRoute } from './gateway/ipc-route.ts';
 import { jobRoutes } from './gateway/job-routes.ts';
 import { createPool } from './gateway/pool/create-pool.ts';
@@ -105,6 +106,7 @@ function createServices(platform: Platform, configuration: Configuration) {
   const plainFetch: typeof fetch = (input, init) => fetch(input, init);
   const nodeSources = { clock, random, log, metrics, fetch: platform.poolFetch ?? plainFetch, router: nodeRouter };
   const pool = createPool(configuration.pool.directoryUrls, nodeSources);
+  const upstreams = new Upstreams(configuration.upstream.baseUrls, { clock, random, router });
   return {
     configuration,
     clock,
@@ -115,9 +117,9 @@ function createServices(platform: Platform, configuration: Configuration) {
     tracer,
     exporter,
     usage,
+    chat: new ChatModels({ configuration, upstreams, pool, usage, clock, random, metrics }),
     authentication: new Authentication({ sql, identity, clock }, configuration.anonymousTenantId),
     embedding: new EmbeddingService({ engine, remote: new PoolEmbeddings(pool), cache, clock, metrics, usage }),
-    upstreams: new Upstreams(configuration.upstream.baseUrls, { clock, random, router }),
     pool,
   };
 }

@@ -22,6 +22,8 @@ export interface ChatCall {
   readonly traceparent: string;
   /** Aborts with the client's connection. */
   readonly signal: AbortSignal;
+  /** Headers of ours that go along. */
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** The upstream's answer, its body not yet read. */
@@ -77,6 +79,7 @@ async function request(ports: ChatPorts, baseUrl: string, call: ChatCall): Promi
     return await ports.fetch(`${baseUrl}/chat/completions`, {
       method: 'POST',
       headers: {
+        ...call.headers,
         'content-type': 'application/json',
         traceparent: call.traceparent,
         ...(ports.apiKey === null ? {} : { authorization: `Bearer ${ports.apiKey}` }),

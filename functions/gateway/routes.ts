@@ -5,19 +5,12 @@
 import { createRoute, z } from '@hono/zod-openapi';
 import { parseJson, readBody } from '../body.ts';
 import type { Configuration } from '../configuration.ts';
-import type { RequestContext } from '../environment.ts';
 import { ApiError } from '../errors.ts';
 import type { EmbeddingService } from '../inference/embedding.ts';
 import { createRouter, failures, parseRequest, security } from '../openapi.ts';
-import type { Background, Clock, Random } from '../ports.ts';
-import type { Metrics } from '../telemetry/metrics.ts';
-import { traceparentOf } from '../telemetry/tracing.ts';
-import type { UsageLedger } from '../tenancy/usage.ts';
-import { passChat } from './chat.ts';
-import { poolChat } from './pool/chat.ts';
+import type { Background } from '../ports.ts';
+import { type ChatModels, searchDepthHeader } from './chat-models.ts';
 import type { Pool } from './pool/pool.ts';
-import type { Upstreams } from './upstreams.ts';
-import { meterUsage, type TokenCounts } from './usage-meter.ts';
 
 /** Longest name of a model, as the table of usage keeps it. */
 const modelNameLengthMax = 200;
@@ -72,21 +65,19 @@ const modelRoute = createRoute({
 export interface GatewayServices {
   readonly configuration: Configuration;
   readonly embedding: EmbeddingService;
-  readonly upstreams: Upstreams;
   readonly pool: Pool;
-  readonly usage: UsageLedger;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly metrics: Metrics;
+  readonly chat: ChatModels;
 }
 
-/** Whether the upstream may be asked for `model`: one that is listed, or any where none is. */
-const isOfUpstream = (model: string, { baseUrls, models }: Configuration['upstream']): boolean =>
-  baseUrls.length > 0 && (models.length === 0 || models.includes(model));
+/** Searches that a call says it is inside of; what is no count counts as one, so that no damage lets a search loop. */
+export function searchDepthOf(header: string | undefined): number {
+  if (header === undefined) return 0;
+  return /^\d{1,3}$/.test(header) ? Number(header) : 1;
+}
 
 /** Mounts the gateway. */
 export function gatewayRoutes(services: GatewayServices) {
-  const { configuration, embedding, upstreams, pool, usage, clock, random, metrics } = services;
+  const { configuration, embedding, pool, chat } = services;
   const { upstream } = configuration;
   const listed = async (background: Background) => {
     const own = embedding.engine.models.map(({ name, createdAt }) => toModel(name, createdAt, 'treeline'));
@@ -94,26 +85,6 @@ export function gatewayRoutes(services: GatewayServices) {
     const all = [...own, ...ofPool, ...upstream.models.map((name) => toModel(name, 0, 'upstream'))];
     // A name stands for whoever answers for it first.
     return all.filter(({ id }, at) => all.findIndex((model) => model.id === id) === at);
-  };
-  /** Why nobody answers for `model`. */
-  const nobody = async (model: string, background: Background): Promise<ApiError> => {
-    const ofPool = await pool.models(background);
-    const chat = ofPool.filter(({ capabilities }) => capabilities.has('generate')).map(({ name }) => name);
-    const known = [...chat, ...upstream.models];
-    if (known.length > 0) {
-      const message = `No chat model is named "${model.slice(0, 80)}"; there are: ${known.join(', ')}.`;
-      return new ApiError('model_not_found', message, { parameter: 'model' });
-    }
-    if (configuration.pool.directoryUrls.length > 0) return new ApiError('pool_unavailable');
-    return new ApiError(
-      'upstream_not_configured',
-      'No chat model is configured: set POOL_DIRECTORY_URL to a node of the inference pool, or UPSTREAM_BASE_URL to an ' +
-        'OpenAI-compatible address that ends in /v1.',
-    );
-  };
-  const record = (context: RequestContext, model: string, startedAt: number, counts: TokenCounts): void => {
-    const latencyMs = Math.max(0, clock.elapsed() - startedAt);
-    usage.record(context.get('caller'), { operation: 'chat', model, ...counts, cacheHit: false, latencyMs });
   };
   const router = createRouter();
   router.openAPIRegistry.registerPath({
@@ -131,36 +102,19 @@ export function gatewayRoutes(services: GatewayServices) {
     },
   });
   router.post('/v1/chat/completions', async (context) => {
-    const startedAt = clock.elapsed();
-    const { background } = context.env;
-    const { signal } = context.req.raw;
     const body = await readBody(context.req.raw);
     const json = parseJson(body);
     const { model } = parseRequest(chatRequest, json);
     const steps = context.get('steps');
     steps.request.setAttributes({ 'gen_ai.operation.name': 'chat', 'gen_ai.request.model': model });
-    if (await pool.has(model, 'generate', background)) {
-      const salt = context.get('caller').tenantId;
-      const { response, done } = await steps.run('pool', (span) => {
-        const call = { request: json, salt, traceparent: traceparentOf(span), traceId: steps.traceId };
-        return poolChat({ pool, clock, random }, { ...call, signal, background });
-      });
-      background.run(done.then((counts) => record(context, model, startedAt, counts)).then(() => usage.flush()));
-      return response;
-    }
-    if (!isOfUpstream(model, upstream)) throw await nobody(model, background);
-    const answer = await steps.run('upstream', (span) =>
-      passChat(
-        // Called as a method of another object, workerd's fetch refuses ("Illegal invocation").
-        { upstreams, apiKey: upstream.apiKey, clock, metrics, fetch: (input, init) => fetch(input, init) },
-        { body, traceparent: traceparentOf(span), signal },
-      ),
-    );
-    const metered = meterUsage(answer, (counts) => {
-      if (answer.status < 400) record(context, model, startedAt, counts);
-    });
-    background.run(metered.done.then(() => usage.flush()));
-    return new Response(metered.body, { status: answer.status, headers: answer.headers });
+    const call = {
+      caller: context.get('caller'),
+      steps,
+      signal: context.req.raw.signal,
+      background: context.env.background,
+      depth: searchDepthOf(context.req.header(searchDepthHeader)),
+    };
+    return chat.answer({ model, json, body }, call);
   });
   return router
     .openapi(modelsRoute, async (context) =>
