@@ -41,7 +41,7 @@ class Peer:
 
     def next(self, score=None):
         if score is not None:
-            self.state = self.algorithm.tell(self.state, self.trial.trial_id, (None, score))
+            self.state = self.algorithm.tell(self.state, self.trial.trial_id, ("", score))
         self.state, trials = self.algorithm.ask_batch(self.state, 1, self.actions)
         self.trial = trials[0]
         return {"parent": self.trial.node_to_expand, "arm": int(self.trial.action)}
@@ -62,7 +62,7 @@ class Peer:
 
     def step(self, score):
         self.state, trials = self.algorithm.ask_batch(self.state, 1, self.actions)
-        self.state = self.algorithm.tell(self.state, trials[0].trial_id, (None, score))
+        self.state = self.algorithm.tell(self.state, trials[0].trial_id, ("", score))
 
     def grow_cheaply(self, score):
         """The mixed model takes seconds a decision: its tree is grown by trials at random places."""
@@ -70,7 +70,7 @@ class Peer:
         node = nodes[np.random.randint(len(nodes))] if np.random.random() < 0.6 else self.state.tree.root
         action = self.actions[np.random.randint(len(self.actions))]
         trial = self.state.trial_store.create_trial(node, action)
-        self.state = self.algorithm.tell(self.state, trial.trial_id, (None, score))
+        self.state = self.algorithm.tell(self.state, trial.trial_id, ("", score))
 
 
 def main():

@@ -20,6 +20,8 @@ import { buildNative, nativeCost, peerCost, type SpeedCase, type SpeedRow, wasmC
 const HELP = `Usage: npm run bench:search -- [options]
 
   --seeds N       seeds of each problem (default 50)
+  --problem NAME  that problem alone; may be given several times
+  --beta          also TreeQuest with Beta posteriors, which takes it twice as long
   --quick         few seeds and small trees, to see that everything runs
   --mixed         also TreeQuest's mixed model, at two sizes: installs PyMC and JAX; minutes
   --no-peer       without TreeQuest (needs no Python then)
@@ -36,6 +38,8 @@ const { values: options } = parseArgs({
   options: {
     help: { type: 'boolean', default: false },
     seeds: { type: 'string' },
+    problem: { type: 'string', multiple: true },
+    beta: { type: 'boolean', default: false },
     quick: { type: 'boolean', default: false },
     mixed: { type: 'boolean', default: false },
     peer: { type: 'boolean', default: true },
@@ -123,7 +127,10 @@ function engines(module: SearchModule, peer: PeerProcess | null): Engine[] {
     treeline('repeated sampling', module, { algorithm: 'repeated-sampling' }),
     treeline('sequential refinement', module, { algorithm: 'sequential-refinement' }),
   ];
-  return peer === null ? own : [treeQuest(`${peerName} AB-MCTS-A`, 'abmcts-a', peer), ...own];
+  if (peer === null) return own;
+  const gaussian = treeQuest(`${peerName} AB-MCTS-A`, 'abmcts-a', peer);
+  const beta = treeQuest(`${peerName} AB-MCTS-A, Beta`, 'abmcts-a-beta', peer);
+  return options.beta ? [gaussian, beta, ...own] : [gaussian, ...own];
 }
 
 async function measureQuality(chosen: readonly Engine[], all: readonly Problem<unknown>[]): Promise<Curve[]> {
@@ -136,6 +143,16 @@ async function measureQuality(chosen: readonly Engine[], all: readonly Problem<u
     }
   }
   return curves;
+}
+
+/** Those that were named, or all. */
+function chosenProblems(): readonly Problem<unknown>[] {
+  const names = options.problem ?? problems.map(({ name }) => name);
+  return names.map((name) => {
+    const found = problems.find((problem) => problem.name === name);
+    if (found === undefined) throw new Error(`there is no problem ${name}: ${problems.map((one) => one.name)}`);
+    return found;
+  });
 }
 
 function measureSnapshot(module: SearchModule): Report['snapshot'] {
@@ -171,7 +188,7 @@ async function main(): Promise<void> {
   const peer = options.peer ? new PeerProcess(python(), join(here, 'peer.py')) : null;
   try {
     const speed = options.speed ? await measureSpeed(module, peer) : [];
-    const curves = options.quality ? await measureQuality(engines(module, peer), problems) : [];
+    const curves = options.quality ? await measureQuality(engines(module, peer), chosenProblems()) : [];
     const report: Report = { machine: machine(), seeds, speed, snapshot: measureSnapshot(module), curves };
     writeFileSync(output, `${JSON.stringify(report, null, 1)}\n`);
     const table = markdown(report);

@@ -3,7 +3,7 @@
 
 use crate::mixed::MixedModel;
 
-/// Models kept. Each takes 26 kB.
+/// Models kept. Each takes 14 kB.
 const MODELS_MAX: usize = 64;
 
 #[derive(Clone, Debug)]

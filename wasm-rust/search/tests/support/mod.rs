@@ -83,7 +83,7 @@ fn random_event(random: &mut Random, asked: &[u32], arms: u32, now: u64) -> Even
         45..92 => Event::Tell { trial, score: coarse(random), cost, now },
         92..96 => Event::Fail { trial, cost, now },
         96..98 => Event::Expire { now },
-        98 => Event::AddArm { prior_mean: (random.bits() % 2 == 0).then(|| random.uniform()) },
+        98 => Event::AddArm { prior_mean: random.bits().is_multiple_of(2).then(|| random.uniform()) },
         _ => Event::RemoveArm { arm: (random.bits() % u64::from(arms)) as u32 },
     }
 }
@@ -91,7 +91,7 @@ fn random_event(random: &mut Random, asked: &[u32], arms: u32, now: u64) -> Even
 /// Half of the scores have two digits, so that some are equal.
 fn coarse(random: &mut Random) -> f64 {
     let score = random.uniform();
-    if random.bits() % 2 == 0 { score } else { (score * 10.0).round() / 10.0 }
+    if random.bits().is_multiple_of(2) { score } else { (score * 10.0).round() / 10.0 }
 }
 
 pub fn replay(options: &Options, log: &[Event]) -> Search {
