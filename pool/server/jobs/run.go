@@ -10,6 +10,7 @@ import (
 	"treeline.dev/pool/engine"
 	enginev1 "treeline.dev/pool/gen/treeline/engine/v1"
 	v1 "treeline.dev/pool/gen/treeline/v1"
+	"treeline.dev/pool/toolcalls"
 )
 
 // runPatiently runs a call, again while the engine is full or not ready yet, for busyWaitMax at most. A node that stops
@@ -79,6 +80,7 @@ func gather(choices map[uint32]*v1.GenerateResponse, piece *v1.GenerateResponse)
 		choices[piece.GetIndex()] = choice
 	}
 	choice.Text += piece.GetText()
+	choice.ToolCalls = toolcalls.Gather(choice.ToolCalls, piece.GetToolCalls())
 	choice.Ids = append(choice.Ids, piece.GetIds()...)
 	choice.Logprobs = append(choice.Logprobs, piece.GetLogprobs()...)
 	if piece.GetFinishReason() != v1.FinishReason_FINISH_REASON_UNSPECIFIED {

@@ -2,6 +2,7 @@ package models
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	enginev1 "treeline.dev/pool/gen/treeline/engine/v1"
 	v1 "treeline.dev/pool/gen/treeline/v1"
 	"treeline.dev/pool/telemetry"
+	"treeline.dev/pool/toolcalls"
 )
 
 const (
@@ -35,6 +37,8 @@ type Options struct {
 	RunningMax int
 	// Now is the clock; nil: the system's.
 	Now func() time.Time
+	// NewID makes the random part of the id of a call of a tool; nil: 26 characters of the system's randomness.
+	NewID func() string
 	// Telemetry records each call; nil: nothing is recorded.
 	Telemetry *telemetry.Telemetry
 	// Log gets what goes wrong in the background; nil: nothing is logged.
@@ -47,6 +51,7 @@ type Catalogue struct {
 	providers []Provider
 	aliases   map[string]string
 	now       func() time.Time
+	newID     func() string
 	log       *slog.Logger
 	telemetry *telemetry.Telemetry
 	gate      *gate
@@ -71,13 +76,16 @@ func NewCatalogue(options Options) (*Catalogue, error) {
 	}
 	catalogue := &Catalogue{
 		providers: options.Providers, aliases: options.Aliases, now: options.Now, log: options.Log,
-		telemetry: options.Telemetry,
+		newID: options.NewID, telemetry: options.Telemetry,
 	}
 	if options.RunningMax <= 0 {
 		options.RunningMax = RunningMaxDefault
 	}
 	if catalogue.now == nil {
 		catalogue.now = time.Now
+	}
+	if catalogue.newID == nil {
+		catalogue.newID = rand.Text
 	}
 	if catalogue.log == nil {
 		catalogue.log = slog.New(slog.DiscardHandler)
@@ -257,7 +265,7 @@ func (catalogue *Catalogue) Tokenize(ctx context.Context, request *v1.TokenizeRe
 		})
 }
 
-// Generate generates text.
+// Generate generates text. Calls of tools come apart from it, whatever provider the words are from.
 func (catalogue *Catalogue) Generate(
 	ctx context.Context, request *v1.GenerateRequest, send func(*v1.GenerateResponse) error,
 ) error {
@@ -275,9 +283,13 @@ func (catalogue *Catalogue) Generate(
 		}
 		return send(piece)
 	}
-	_, err := run(ctx, catalogue, &request.Model, watched,
+	call, read, err := toolcalls.Read(request, catalogue.newID, paced)
+	if err != nil {
+		return err
+	}
+	_, err = run(ctx, catalogue, &call.Model, watched,
 		func(ctx context.Context, provider Provider) (struct{}, error) {
-			return struct{}{}, provider.Generate(ctx, request, paced)
+			return struct{}{}, provider.Generate(ctx, call, read)
 		})
 	return err
 }

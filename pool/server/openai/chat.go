@@ -9,6 +9,7 @@ import (
 	"treeline.dev/pool/door"
 	v1 "treeline.dev/pool/gen/treeline/v1"
 	"treeline.dev/pool/models"
+	"treeline.dev/pool/toolcalls"
 )
 
 // chatRequest is the body of /v1/chat/completions.
@@ -75,33 +76,30 @@ type delta struct {
 }
 
 // toRequest checks the body and makes the pool's request of it.
-func (body *chatRequest) toRequest() (*v1.GenerateRequest, *toolset, error) {
+func (body *chatRequest) toRequest() (*v1.GenerateRequest, error) {
 	request, err := body.generation.toRequest()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if request.Messages, err = toMessages(body.Messages); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if orEmpty(body.Functions) != "" || orEmpty(body.Audio) != "" {
-		return nil, nil, models.Invalid("", "functions and audio are not supported; use tools, and text.")
+		return nil, models.Invalid("", "functions and audio are not supported; use tools, and text.")
 	}
 	limit, err := limitOf("max_completion_tokens", body.MaxCompletionTokens)
 	if err == nil && limit == nil {
 		limit, err = limitOf("max_tokens", body.MaxTokens)
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	request.MaxTokens = limit
-	tools, err := body.toTools()
-	if err == nil {
-		err = tools.apply(request)
+	if err := body.putTools(request); err != nil {
+		return nil, err
 	}
-	if err == nil {
-		request.TopLogprobs, err = body.toTopLogprobs()
-	}
-	return request, tools, err
+	request.TopLogprobs, err = body.toTopLogprobs()
+	return request, err
 }
 
 func (body *chatRequest) toTopLogprobs() (*uint32, error) {
@@ -124,7 +122,7 @@ func (openai *Door) chat(writer http.ResponseWriter, request *http.Request) erro
 	if err := openai.read(writer, request, &body); err != nil {
 		return err
 	}
-	call, tools, err := body.toRequest()
+	call, err := body.toRequest()
 	if err != nil {
 		return err
 	}
@@ -133,20 +131,21 @@ func (openai *Door) chat(writer http.ResponseWriter, request *http.Request) erro
 	}
 	begin := head{ID: "chatcmpl-" + openai.NewID(), Created: openai.Now().Unix(), Model: body.Model}
 	if body.Stream {
-		return openai.streamChat(request.Context(), writer, &body, call, tools, begin)
+		return openai.streamChat(request.Context(), writer, &body, call, begin)
 	}
-	return openai.wholeChat(request.Context(), writer, call, tools, begin)
+	return openai.wholeChat(request.Context(), writer, call, begin)
 }
 
 // collected is a choice as it grows.
 type collected struct {
 	text     strings.Builder
+	calls    []*v1.ToolCallDelta
 	logprobs []*v1.TokenLogprob
 	finish   string
 }
 
 func (openai *Door) wholeChat(
-	ctx context.Context, writer http.ResponseWriter, call *v1.GenerateRequest, tools *toolset, begin head,
+	ctx context.Context, writer http.ResponseWriter, call *v1.GenerateRequest, begin head,
 ) error {
 	choices := make([]collected, call.GetN())
 	used, err := openai.collect(ctx, call, choices)
@@ -157,30 +156,25 @@ func (openai *Door) wholeChat(
 	answer := chatCompletion{head: begin, Usage: total([]*v1.Usage{used})}
 	for index := range choices {
 		choice := &choices[index]
-		said, finish := openai.messageOf(choice.text.String(), choice.finish, tools)
 		answer.Choices = append(answer.Choices, chatChoice{
-			Index: index, Message: said, Logprobs: toChatLogprobs(choice.logprobs), FinishReason: finish,
+			Index: index, Message: choice.message(), Logprobs: toChatLogprobs(choice.logprobs),
+			FinishReason: choice.finish,
 		})
 	}
 	door.WriteJSON(writer, http.StatusOK, answer)
 	return nil
 }
 
-// messageOf is the whole answer as a message, with the calls of tools taken out of its text.
-func (openai *Door) messageOf(text, finish string, tools *toolset) (chatMessage, string) {
-	said := chatMessage{Role: "assistant", Content: &text}
-	if tools == nil {
-		return said, finish
+// message is the whole choice; its content is null where it only calls tools.
+func (choice *collected) message() chatMessage {
+	said := chatMessage{Role: "assistant"}
+	if text := choice.text.String(); text != "" || len(choice.calls) == 0 {
+		said.Content = &text
 	}
-	reader := callReader{set: tools, newID: openai.NewID}
-	content, calls := reader.push(text)
-	rest, last := reader.end()
-	content, said.ToolCalls = content+rest, append(calls, last...)
-	said.Content = &content
-	if content == "" && len(said.ToolCalls) > 0 {
-		said.Content = nil
+	for _, call := range choice.calls {
+		said.ToolCalls = append(said.ToolCalls, toToolCall(call))
 	}
-	return said, reader.finish(finish)
+	return said
 }
 
 // collect runs a generation to its end, into one entry of `choices` each.
@@ -199,6 +193,7 @@ func (openai *Door) collect(
 		}
 		choice := &choices[piece.GetIndex()]
 		choice.text.WriteString(piece.GetText())
+		choice.calls = toolcalls.Gather(choice.calls, piece.GetToolCalls())
 		choice.logprobs = append(choice.logprobs, piece.GetLogprobs()...)
 		finish, err := finishOf(piece.GetFinishReason())
 		if finish != "" {
@@ -210,18 +205,12 @@ func (openai *Door) collect(
 }
 
 func (openai *Door) streamChat(
-	ctx context.Context, writer http.ResponseWriter, body *chatRequest, call *v1.GenerateRequest,
-	tools *toolset, begin head,
+	ctx context.Context, writer http.ResponseWriter, body *chatRequest, call *v1.GenerateRequest, begin head,
 ) error {
 	begin.Object = "chat.completion.chunk"
 	chunks := chatStream{
 		stream: newEventStream(writer), head: begin, hasRole: make([]bool, call.GetN()),
 		withUsage: body.StreamOptions != nil && body.StreamOptions.IncludeUsage,
-	}
-	if tools != nil {
-		for range call.GetN() {
-			chunks.readers = append(chunks.readers, &callReader{set: tools, newID: openai.NewID})
-		}
 	}
 	err := openai.Models.Generate(ctx, call, chunks.piece)
 	if err == nil {
@@ -232,11 +221,9 @@ func (openai *Door) streamChat(
 
 // chatStream turns the pieces of a generation into events.
 type chatStream struct {
-	stream  *eventStream
-	head    head
-	hasRole []bool
-	// readers find calls of tools, one a choice; none where there are no tools.
-	readers   []*callReader
+	stream    *eventStream
+	head      head
+	hasRole   []bool
 	withUsage bool
 	used      *v1.Usage
 }
@@ -256,11 +243,7 @@ func (chunks *chatStream) piece(piece *v1.GenerateResponse) error {
 	if err != nil {
 		return err
 	}
-	text := piece.GetText()
-	var calls []toolCall
-	if len(chunks.readers) > 0 {
-		text, calls, finish = chunks.readers[index].piece(text, finish)
-	}
+	text, calls := piece.GetText(), toToolCallChunks(piece.GetToolCalls())
 	if text == "" && finish == "" && len(calls) == 0 && len(piece.GetLogprobs()) == 0 {
 		return nil
 	}

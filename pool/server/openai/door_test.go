@@ -24,7 +24,8 @@ import (
 func server(t *testing.T, provider *modelstest.Provider) *httptest.Server {
 	t.Helper()
 	provider.ProviderName = "test"
-	catalogue, err := models.NewCatalogue(models.Options{Providers: []models.Provider{provider}})
+	newID := func() string { return "id" }
+	catalogue, err := models.NewCatalogue(models.Options{Providers: []models.Provider{provider}, NewID: newID})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +33,7 @@ func server(t *testing.T, provider *modelstest.Provider) *httptest.Server {
 	now := time.Unix(1_700_000_000, 0)
 	(&Door{
 		Models: catalogue, Bounds: door.Bounds{BodyBytesMax: 1 << 20}, StartedAt: now,
-		Now: func() time.Time { return now }, NewID: func() string { return "id" },
+		Now: func() time.Time { return now }, NewID: newID,
 	}).Mount(mux)
 	started := httptest.NewServer(door.WithDeadline(mux))
 	t.Cleanup(started.Close)

@@ -48,6 +48,8 @@ func finishOf(reason v1.FinishReason) (string, error) {
 		return "stop", nil
 	case v1.FinishReason_FINISH_REASON_LENGTH:
 		return "length", nil
+	case v1.FinishReason_FINISH_REASON_TOOL_CALLS:
+		return "tool_calls", nil
 	case v1.FinishReason_FINISH_REASON_CANCELLED:
 		return "", &engine.Error{Status: enginev1.Status_STATUS_CANCELLED, Message: "The generation was cancelled."}
 	case v1.FinishReason_FINISH_REASON_DEADLINE:

@@ -200,6 +200,8 @@ func finishedReason(reason v1.FinishReason) string {
 		return "stop"
 	case v1.FinishReason_FINISH_REASON_LENGTH:
 		return "length"
+	case v1.FinishReason_FINISH_REASON_TOOL_CALLS:
+		return "tool_calls"
 	default:
 		return "abort"
 	}

@@ -50,7 +50,7 @@ type chatMessage struct {
 // question puts a request into OpenAI's form, and tells the path it goes to.
 func question(request *v1.GenerateRequest) (asked completionQuestion, path string, err error) {
 	if request.ToolsJson != "" {
-		// Their calls of tools come in a form that GenerateResponse does not carry.
+		// These engines read calls of tools themselves; what they make of them is not translated here.
 		return asked, "", failed(enginev1.Status_STATUS_UNSUPPORTED, "tools", "Tools are not passed on to this model's engine.")
 	}
 	sampling := request.Sampling

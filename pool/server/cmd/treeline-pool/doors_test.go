@@ -84,6 +84,36 @@ func TestOneServiceAnswersByEachProtocol(t *testing.T) {
 	}
 }
 
+func TestCallsOfToolsComeReadByEachProtocol(t *testing.T) {
+	provider := &modelstest.Provider{}
+	node := startNode(t, provider)
+	for name, newClient := range protocols(t) {
+		stream, err := newClient(node.url).Generate(context.Background(), connect.NewRequest(&v1.GenerateRequest{
+			Model: modelstest.Chat, ToolsJson: `[{"type":"function","function":{"name":"f"}}]`,
+			ToolChoice: v1.ToolChoice_TOOL_CHOICE_REQUIRED,
+			Messages:   []*v1.Message{{Role: "user", Content: `{"name": "f", "arguments": {"a": 1}}`}},
+		}))
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		var text string
+		var calls []*v1.ToolCallDelta
+		var finish v1.FinishReason
+		for stream.Receive() {
+			text += stream.Msg().GetText()
+			calls = append(calls, stream.Msg().GetToolCalls()...)
+			finish = max(finish, stream.Msg().GetFinishReason())
+		}
+		if stream.Err() != nil || text != "" || finish != v1.FinishReason_FINISH_REASON_TOOL_CALLS || len(calls) != 1 ||
+			calls[0].GetName() != "f" || calls[0].GetArguments() != `{"a":1}` || !strings.HasPrefix(calls[0].GetId(), "call_") {
+			t.Error(name, text, calls, finish, stream.Err())
+		}
+		if schema := provider.Last.Load().GetJsonSchema(); !strings.Contains(schema, `"const":"f"`) {
+			t.Error(name, schema)
+		}
+	}
+}
+
 func TestARefusalSaysWhenToTryAgain(t *testing.T) {
 	node := startNode(t, &modelstest.Provider{
 		Fail: &engine.Error{Status: enginev1.Status_STATUS_OVERLOADED, Message: "Full."},

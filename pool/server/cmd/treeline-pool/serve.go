@@ -224,7 +224,7 @@ func (pool *running) beginModels(ctx context.Context) (rust rustEngine, err erro
 	}
 	pool.catalogue, err = models.NewCatalogue(models.Options{
 		Providers: append(providers, others...), Aliases: aliases, RunningMax: pool.settings.runningMax,
-		Telemetry: pool.telemetry, Log: pool.log,
+		NewID: newID, Telemetry: pool.telemetry, Log: pool.log,
 	})
 	if err != nil {
 		return rust, err

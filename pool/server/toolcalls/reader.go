@@ -1,25 +1,12 @@
-package openai
+package toolcalls
 
 import (
 	"bytes"
 	"encoding/json"
 	"strings"
+
+	v1 "treeline.dev/pool/gen/treeline/v1"
 )
-
-// toolCall is a call of a function as an answer shows it.
-type toolCall struct {
-	// Index is only in streams.
-	Index    *int           `json:"index,omitempty"`
-	ID       string         `json:"id"`
-	Type     string         `json:"type"`
-	Function calledFunction `json:"function"`
-}
-
-type calledFunction struct {
-	Name string `json:"name"`
-	// Arguments are JSON inside a string, as OpenAI has it.
-	Arguments string `json:"arguments"`
-}
 
 // Marks around calls in the text of models: Hermes' and Qwen's, and what Mistral's and Llama's put before a bare JSON.
 const (
@@ -42,8 +29,8 @@ var bareBegins = func() (begins []string) {
 	return begins
 }()
 
-// callReader finds calls of tools in a text that comes in pieces. What is no call of a known tool is content.
-type callReader struct {
+// reader finds calls of tools in a text that comes in pieces. What is no call of a known tool is content.
+type reader struct {
 	set   *toolset
 	newID func() string
 	// held is text that is not told yet: it may be the beginning of a call, or is one.
@@ -58,7 +45,7 @@ type callReader struct {
 }
 
 // push takes a piece, and tells the content and the calls that are certain.
-func (reader *callReader) push(text string) (content string, calls []toolCall) {
+func (reader *reader) push(text string) (content string, calls []*v1.ToolCallDelta) {
 	reader.held += text
 	for {
 		switch {
@@ -87,7 +74,7 @@ func (reader *callReader) push(text string) (content string, calls []toolCall) {
 }
 
 // pushContent tells what of the held text is content. It is undecided where more text is needed to go on.
-func (reader *callReader) pushContent() (content string, isUndecided bool) {
+func (reader *reader) pushContent() (content string, isUndecided bool) {
 	if !reader.hasContent {
 		trimmed := strings.TrimLeft(reader.held, spaces)
 		if trimmed == "" {
@@ -148,7 +135,7 @@ func beginningAtTheEnd(text string) int {
 }
 
 // end tells what was held back when the text has ended.
-func (reader *callReader) end() (content string, calls []toolCall) {
+func (reader *reader) end() (content string, calls []*v1.ToolCallDelta) {
 	held := reader.held
 	reader.held = ""
 	if reader.inCall || reader.isBare {
@@ -166,29 +153,6 @@ func (reader *callReader) end() (content string, calls []toolCall) {
 	return held, nil
 }
 
-// piece is push for a stream: with what end tells, and the last word, where the answer has ended.
-func (reader *callReader) piece(text, finish string) (content string, calls []toolCall, word string) {
-	before := reader.calls
-	content, calls = reader.push(text)
-	if finish != "" {
-		rest, last := reader.end()
-		content, calls = content+rest, append(calls, last...)
-	}
-	for index := range calls {
-		number := before + index
-		calls[index].Index = &number
-	}
-	return content, calls, reader.finish(finish)
-}
-
-// finish is OpenAI's word for the end of an answer that calls tools.
-func (reader *callReader) finish(word string) string {
-	if word == "stop" && reader.calls > 0 {
-		return "tool_calls"
-	}
-	return word
-}
-
 // writtenCall is a call in the forms that models write.
 type writtenCall struct {
 	Name       string          `json:"name"`
@@ -198,7 +162,7 @@ type writtenCall struct {
 }
 
 // parse reads one call or an array of them; nil where the text is none, or names no tool that there is.
-func (reader *callReader) parse(text string) []toolCall {
+func (reader *reader) parse(text string) []*v1.ToolCallDelta {
 	text = strings.TrimSpace(text)
 	for _, mark := range bareMarks {
 		text = strings.TrimSpace(strings.TrimPrefix(text, mark))
@@ -210,13 +174,15 @@ func (reader *callReader) parse(text string) []toolCall {
 			return nil
 		}
 	}
-	var made []toolCall
+	var made []*v1.ToolCallDelta
 	for _, call := range written {
-		function, isCall := call.read(reader.set)
-		if !isCall {
+		function := call.read(reader.set)
+		if function == nil {
 			return nil
 		}
-		made = append(made, toolCall{ID: "call_" + reader.newID(), Type: "function", Function: function})
+		function.Index = uint32(reader.calls + len(made))
+		function.Id = "call_" + reader.newID()
+		made = append(made, function)
 	}
 	if most := reader.set.callsMax; most > 0 {
 		made = made[:min(len(made), max(0, most-reader.calls))]
@@ -228,7 +194,8 @@ func (reader *callReader) parse(text string) []toolCall {
 	return made
 }
 
-func (call *writtenCall) read(set *toolset) (calledFunction, bool) {
+// read gives the function's name and its arguments; nil where it is none of the set's, or the arguments are no object.
+func (call *writtenCall) read(set *toolset) *v1.ToolCallDelta {
 	if call.Function != nil {
 		call = call.Function
 	}
@@ -245,9 +212,9 @@ func (call *writtenCall) read(set *toolset) (calledFunction, bool) {
 	}
 	var object map[string]json.RawMessage
 	if !set.has(call.Name) || json.Unmarshal(arguments, &object) != nil || object == nil {
-		return calledFunction{}, false
+		return nil
 	}
 	var compact bytes.Buffer
 	_ = json.Compact(&compact, arguments)
-	return calledFunction{Name: call.Name, Arguments: compact.String()}, true
+	return &v1.ToolCallDelta{Name: call.Name, Arguments: compact.String()}
 }

@@ -1,28 +1,28 @@
-package openai
+package toolcalls
 
 import (
-	"encoding/json"
 	"fmt"
-	"strings"
 	"testing"
+
+	v1 "treeline.dev/pool/gen/treeline/v1"
 )
 
-func reader(names ...string) *callReader {
+func readerOf(names ...string) *reader {
 	set := &toolset{}
 	for _, name := range names {
 		one := tool{Type: "function"}
 		one.Function.Name = name
 		set.tools = append(set.tools, one)
 	}
-	return &callReader{set: set, newID: func() string { return "id" }}
+	return &reader{set: set, newID: func() string { return "id" }}
 }
 
 // read pushes a text in pieces of some bytes each.
-func read(reader *callReader, text string, size int) (content, calls string) {
-	tell := func(told string, made []toolCall) {
+func read(reader *reader, text string, size int) (content, calls string) {
+	tell := func(told string, made []*v1.ToolCallDelta) {
 		content += told
 		for _, call := range made {
-			calls += fmt.Sprintf("%s(%s)", call.Function.Name, call.Function.Arguments)
+			calls += fmt.Sprintf("%s(%s)", call.GetName(), call.GetArguments())
 		}
 	}
 	for begin := 0; begin < len(text); begin += size {
@@ -54,7 +54,7 @@ func TestCallsAreFoundInEveryFormAndHoweverTheTextIsCut(t *testing.T) {
 		"Wörter 🌲 <tool_call>{\"name\":\"f\",\"arguments\":{\"ü\":\"🌲\"}}</tool_call> danach":       {"Wörter 🌲 danach", `f({"ü":"🌲"})`},
 	} {
 		for _, size := range []int{1, 2, 3, 7, len(text)} {
-			content, calls := read(reader("f", "g"), text, size)
+			content, calls := read(readerOf("f", "g"), text, size)
 			if content != expected[0] || calls != expected[1] {
 				t.Errorf("%q in pieces of %d: %q and %q", text, size, content, calls)
 			}
@@ -64,7 +64,7 @@ func TestCallsAreFoundInEveryFormAndHoweverTheTextIsCut(t *testing.T) {
 
 func TestMoreCallsThanAreWantedAreLeftOut(t *testing.T) {
 	one := `<tool_call>{"name":"f","arguments":{}}</tool_call>`
-	reader := reader("f")
+	reader := readerOf("f")
 	reader.set.callsMax = 1
 	if content, calls := read(reader, one+one, 5); content != "" || calls != "f({})" {
 		t.Errorf("%q and %q", content, calls)
@@ -72,7 +72,7 @@ func TestMoreCallsThanAreWantedAreLeftOut(t *testing.T) {
 }
 
 func TestWhatIsToldAsItComesIsNotHeldBack(t *testing.T) {
-	reader := reader("f")
+	reader := readerOf("f")
 	for _, word := range []string{"One", " two", " {"} {
 		if content, _ := reader.push(word); content != word {
 			t.Errorf("%q told as %q", word, content)
@@ -87,8 +87,8 @@ func FuzzCallsLoseNoTextThatIsNotACall(f *testing.F) {
 		if size < 1 {
 			return
 		}
-		whole, calls := read(reader("f"), text, max(1, len(text)))
-		pieces, same := read(reader("f"), text, size)
+		whole, calls := read(readerOf("f"), text, max(1, len(text)))
+		pieces, same := read(readerOf("f"), text, size)
 		if whole != pieces || calls != same {
 			t.Errorf("%q and %q, in pieces %q and %q", whole, calls, pieces, same)
 		}
@@ -96,29 +96,4 @@ func FuzzCallsLoseNoTextThatIsNotACall(f *testing.F) {
 			t.Errorf("%q became %q", text, whole)
 		}
 	})
-}
-
-func TestTheSchemaOfACallMovesReferencesAndKeepsTheOrder(t *testing.T) {
-	var body chatRequest
-	err := json.Unmarshal([]byte(`{"tool_choice":"required","tools":[
-		{"type":"function","function":{"name":"f","parameters":{"z":0,"a":{"$ref":"#/$defs/T"},"$defs":{"T":{}}}}},
-		{"type":"function","function":{"name":"g"}}]}`), &body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	set, err := body.toTools()
-	if err != nil {
-		t.Fatal(err)
-	}
-	schema, err := set.schema()
-	if err != nil || !strings.Contains(schema, `"arguments":{"z":0,"a":{"$ref":"#/anyOf/0/properties/arguments/$defs/T"},"$defs":{"T":{}}}`) {
-		t.Errorf("%s, %v", schema, err)
-	}
-	body.ToolChoice = json.RawMessage(`{"type":"function","function":{"name":"g"}}`)
-	if set, err = body.toTools(); err != nil {
-		t.Fatal(err)
-	}
-	if schema, _ = set.schema(); !strings.HasPrefix(schema, `{"type":"object","properties":{"name":{"const":"g"},"arguments":`+noParameters) {
-		t.Error(schema)
-	}
 }
