@@ -4,8 +4,8 @@
 #   pool/build.sh [engine] [server]     these parts; none named: both
 #
 # CARGO_TARGET_DIR is respected. ENGINE_FEATURES names the kinds of models to compile in, such as "native,onnx" ("none":
-# none at all); unset: all. "cuda" among them adds candle on NVIDIA GPUs, which needs CUDA's toolkit (nvcc on the PATH):
-# ENGINE_FEATURES=native,onnx,burn,smartcore,linfa,cuda.
+# none at all); unset: all. "cuda" among them has candle compute on NVIDIA GPUs as well, such as "native,candle,onnx,cuda";
+# that needs CUDA's toolkit (nvcc on the PATH). The server is then built without the engine inside, and runs it as a process.
 set -euo pipefail
 cd "$(dirname "$0")"
 dist="$PWD/dist"
@@ -34,8 +34,11 @@ build_engine() {
   place "$target/treeline-engine" treeline-engine
 }
 
+# CUDA's libraries are linked by cargo alone, and so only into the engine's program.
 build_server() {
-  (cd server && CGO_ENABLED=1 go build -trimpath -tags ffi -o "$dist/" ./cmd/...)
+  local tags=ffi
+  [[ ",${ENGINE_FEATURES-}," != *,cuda,* ]] || tags=
+  (cd server && CGO_ENABLED=1 go build -trimpath -tags "$tags" -o "$dist/" ./cmd/...)
 }
 
 for part in "${parts[@]}"; do

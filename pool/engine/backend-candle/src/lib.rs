@@ -11,7 +11,8 @@
 //! | `tokens_max` | `.safetensors` | tokens of a text, special ones included, 2 to 65,536; 256, or what the file has positions for |
 //!
 //! On the processor candle has one team of threads for the whole process, as many as the machine has cores (the environment
-//! variable `CANDLE_NUM_THREADS` says otherwise); the engine's own limit of threads does not bind it.
+//! variable `CANDLE_NUM_THREADS` says otherwise); the engine's own limit of threads does not bind it. They wait for each other
+//! in loops, so that on a machine whose cores others use as well, fewer are faster.
 //!
 //! | module | holds |
 //! |---|---|

@@ -79,11 +79,23 @@ impl Matrix {
 
 impl Module for Matrix {
     fn forward(&self, rows: &Tensor) -> Result<Tensor> {
-        let product = self.product.forward(rows)?;
+        let product = match &self.product {
+            QMatMul::Tensor(floats) => product_of_floats(rows, floats)?,
+            quantised => quantised.forward(rows)?,
+        };
         let Some(offsets) = &self.offsets else { return Ok(product) };
         let (count, inputs) = rows.dims2()?;
         let sums = rows.reshape((count, inputs / BLOCK, BLOCK))?.sum(D::Minus1)?;
-        product + sums.matmul(&offsets.t()?)?
+        product + product_of_floats(&sums, offsets)?
+    }
+}
+
+/// Rows times a matrix of `[outputs, inputs]`. One row alone would be added up in another order than beside others, and a
+/// sequence would get other logits for it; so it is computed twice.
+fn product_of_floats(rows: &Tensor, matrix: &Tensor) -> Result<Tensor> {
+    match rows.dim(0)? {
+        1 => Tensor::cat(&[rows, rows], 0)?.matmul(&matrix.t()?)?.narrow(0, 0, 1),
+        _ => rows.matmul(&matrix.t()?),
     }
 }
 

