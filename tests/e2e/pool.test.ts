@@ -117,6 +117,54 @@ describe.skipIf(reason !== '').each<EdgeHost>(['workers', 'supabase'])(
       expect(answer).toEqual({ city: expect.any(String), population: expect.any(Number) });
     });
 
+    const tools = ['add', 'multiply'].map((name) => ({
+      type: 'function' as const,
+      function: {
+        name,
+        description: `Takes two numbers and can ${name} them.`,
+        parameters: {
+          type: 'object',
+          // Bounded, as above.
+          properties: { a: { type: 'integer', maximum: 999 }, b: { type: 'integer', minimum: 0, maximum: 999 } },
+          required: ['a', 'b'],
+          additionalProperties: false,
+        },
+      },
+    }));
+    const sums = { a: expect.any(Number), b: expect.any(Number) };
+    const question = [{ role: 'user' as const, content: 'What is 12 plus 30?' }];
+
+    test('a tool that is required is called, with arguments that its schema allows', async () => {
+      const { status, body } = await ask({ messages: question, tools, tool_choice: 'required', max_tokens: 128 });
+      expect(status, JSON.stringify(body)).toBe(200);
+      const [{ message, finish_reason: reason }] = body.choices;
+      expect([message.content, reason, message.tool_calls.length]).toEqual([null, 'tool_calls', 1]);
+      const [call] = message.tool_calls;
+      expect(call).toMatchObject({ id: expect.stringMatching(/^call_/), type: 'function' });
+      expect(['add', 'multiply']).toContain(call.function.name);
+      expect(JSON.parse(call.function.arguments)).toEqual(sums);
+    });
+
+    test('a tool that is named streams to OpenAI’s own client, and its result may be given back', async () => {
+      const stream = openai.chat.completions.stream({
+        model: chatModel,
+        messages: question,
+        tools,
+        tool_choice: { type: 'function', function: { name: 'multiply' } },
+        max_tokens: 128,
+        temperature: 0,
+      });
+      const { choices } = await stream.finalChatCompletion();
+      const [choice] = choices;
+      const call = choice?.message.tool_calls?.[0];
+      if (choice === undefined || call?.type !== 'function') throw new Error(JSON.stringify(choices));
+      expect([choice.finish_reason, call.function.name]).toEqual(['tool_calls', 'multiply']);
+      expect(JSON.parse(call.function.arguments)).toEqual(sums);
+      const given = [...question, choice.message, { role: 'tool', tool_call_id: call.id, content: '360' }];
+      const next = await ask({ messages: given, tools, tool_choice: 'none', temperature: 0 });
+      expect([next.status, next.body.choices?.[0].message.tool_calls]).toEqual([200, undefined]);
+    });
+
     test('log-probabilities, stop sequences and limits are the pool’s', async () => {
       const { body } = await ask({ temperature: 0, logprobs: true, top_logprobs: 2 });
       const { content } = body.choices[0].logprobs;
@@ -145,6 +193,8 @@ describe.skipIf(reason !== '').each<EdgeHost>(['workers', 'supabase'])(
       expect([unknown.status, unknown.body.error.code]).toEqual([404, 'model_not_found']);
       const schema = { type: 'json_schema', json_schema: { name: 'n', schema: { type: 'nonsense' } } };
       expect((await ask({ response_format: schema })).status).toBe(400);
+      const tool = await ask({ tools: [{ type: 'function', function: { name: 'a b' } }] });
+      expect([tool.status, tool.body.error.param]).toEqual([400, 'tools.0']);
     });
 
     test('a client that goes away frees its place at the node', async () => {

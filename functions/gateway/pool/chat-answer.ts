@@ -4,8 +4,10 @@ import {
   FinishReason,
   type GenerateResponse,
   type TokenLogprob,
+  type ToolCallDelta,
   type Usage,
 } from '../../pool-client/gen/services_pb.js';
+import { gatherCall, shownCall } from './tools.ts';
 
 /** What stands in every chunk of one answer. */
 export interface AnswerHead {
@@ -15,13 +17,17 @@ export interface AnswerHead {
   readonly model: string;
 }
 
+type Reason = 'stop' | 'length' | 'tool_calls';
+
 /** Why a choice ended, in OpenAI's words; null while it goes on. @throws ApiError where it was ended from outside. */
-export function finishReasonOf(reason: FinishReason): 'stop' | 'length' | null {
+export function finishReasonOf(reason: FinishReason): Reason | null {
   switch (reason) {
     case FinishReason.STOP:
       return 'stop';
     case FinishReason.LENGTH:
       return 'length';
+    case FinishReason.TOOL_CALLS:
+      return 'tool_calls';
     case FinishReason.DEADLINE:
       throw new ApiError('upstream_timeout', 'The time for this answer was over before it was complete.');
     case FinishReason.CANCELLED:
@@ -49,6 +55,14 @@ function tokenOf({ piece, logprob }: { readonly piece: Uint8Array; readonly logp
 const logprobsOf = (tokens: readonly TokenLogprob[]) =>
   tokens.map((token) => ({ ...tokenOf(token), top_logprobs: token.top.map(tokenOf) }));
 
+/** What a message adds to its choice; null where that is nothing. */
+function deltaOf({ text, logprobs, toolCalls }: GenerateResponse): object | null {
+  const hasContent = text !== '' || (logprobs.length > 0 && toolCalls.length === 0);
+  if (!hasContent && toolCalls.length === 0) return null;
+  const calls = toolCalls.map((call) => ({ index: call.index, ...shownCall(call) }));
+  return { ...(hasContent ? { content: text } : {}), ...(calls.length > 0 ? { tool_calls: calls } : {}) };
+}
+
 /** Makes chunks of messages, in order. One an answer. */
 export class ChunkMaker {
   readonly #head: AnswerHead;
@@ -63,14 +77,14 @@ export class ChunkMaker {
 
   /** The chunks for one message. @throws ApiError as `finishReasonOf` */
   chunks(message: GenerateResponse): object[] {
-    const { index, text, logprobs, usage } = message;
+    const { index, logprobs, usage } = message;
     const chunks: object[] = [];
-    const isOfChoice = text !== '' || logprobs.length > 0 || message.finishReason !== FinishReason.UNSPECIFIED;
-    if (isOfChoice && !this.#begun.has(index)) {
+    const delta = deltaOf(message);
+    if ((delta !== null || message.finishReason !== FinishReason.UNSPECIFIED) && !this.#begun.has(index)) {
       this.#begun.add(index);
       chunks.push(this.#chunk(index, { role: 'assistant', content: '' }, [], null));
     }
-    if (text !== '' || logprobs.length > 0) chunks.push(this.#chunk(index, { content: text }, logprobs, null));
+    if (delta !== null) chunks.push(this.#chunk(index, delta, logprobs, null));
     const reason = finishReasonOf(message.finishReason);
     if (reason !== null) chunks.push(this.#chunk(index, {}, [], reason));
     if (usage !== undefined && this.#hasUsage) chunks.push({ ...this.#base(), choices: [], usage: usageOf(usage) });
@@ -81,7 +95,7 @@ export class ChunkMaker {
     return { ...this.#head, object: 'chat.completion.chunk' as const };
   }
 
-  #chunk(index: number, delta: object, logprobs: readonly TokenLogprob[], reason: 'stop' | 'length' | null): object {
+  #chunk(index: number, delta: object, logprobs: readonly TokenLogprob[], reason: Reason | null): object {
     const content = logprobs.length === 0 ? null : { content: logprobsOf(logprobs), refusal: null };
     const choice = { index, delta, logprobs: content, finish_reason: reason };
     return { ...this.#base(), choices: [choice], ...(this.#hasUsage ? { usage: null } : {}) };
@@ -90,8 +104,19 @@ export class ChunkMaker {
 
 interface Choice {
   text: string;
-  reason: 'stop' | 'length' | null;
+  calls: ToolCallDelta[];
+  reason: Reason | null;
   logprobs: TokenLogprob[];
+}
+
+/** A choice as a message; its content is null where it only calls tools. */
+function messageOf({ text, calls }: Choice) {
+  return {
+    role: 'assistant' as const,
+    content: text === '' && calls.length > 0 ? null : text,
+    refusal: null,
+    ...(calls.length > 0 ? { tool_calls: calls.map(shownCall) } : {}),
+  };
 }
 
 /** Collects messages into one whole answer. */
@@ -100,9 +125,10 @@ export class CompletionMaker {
   #usage: Usage | undefined;
 
   /** Takes the next message. @throws ApiError as `finishReasonOf` */
-  add({ index, text, logprobs, finishReason, usage }: GenerateResponse): void {
-    const choice = this.#choices.get(index) ?? { text: '', reason: null, logprobs: [] };
+  add({ index, text, toolCalls, logprobs, finishReason, usage }: GenerateResponse): void {
+    const choice = this.#choices.get(index) ?? { text: '', calls: [], reason: null, logprobs: [] };
     choice.text += text;
+    for (const piece of toolCalls) gatherCall(choice.calls, piece);
     choice.logprobs.push(...logprobs);
     choice.reason = finishReasonOf(finishReason) ?? choice.reason;
     this.#choices.set(index, choice);
@@ -115,11 +141,12 @@ export class CompletionMaker {
     return {
       ...head,
       object: 'chat.completion' as const,
-      choices: choices.map(([index, { text, reason, logprobs }]) => {
+      choices: choices.map(([index, choice]) => {
+        const { reason, logprobs } = choice;
         if (reason === null) throw new ApiError('upstream_failed', 'The node’s answer ended before it was complete.');
         return {
           index,
-          message: { role: 'assistant' as const, content: text, refusal: null },
+          message: messageOf(choice),
           logprobs: logprobs.length === 0 ? null : { content: logprobsOf(logprobs), refusal: null },
           finish_reason: reason,
         };

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { parseRequest } from '../../openapi.ts';
+import { ToolChoice } from '../../pool-client/gen/services_pb.js';
 import { beginningLengthMax, beginningOf, poolChatRequest, toGenerateRequest } from './chat-request.ts';
 
 const messages = [{ role: 'user', content: 'hello' }];
@@ -44,8 +45,20 @@ test.each<[object, object]>([
   ],
   [
     { tools: [{ type: 'function', function: { name: 'f' } }] },
-    { toolsJson: '[{"type":"function","function":{"name":"f"}}]' },
+    { toolsJson: '[{"type":"function","function":{"name":"f"}}]', toolChoice: ToolChoice.AUTO, toolName: '' },
   ],
+  [
+    { tools: [{ type: 'function', function: { name: 'f' } }], tool_choice: 'required', parallel_tool_calls: false },
+    { toolChoice: ToolChoice.REQUIRED, toolName: '', parallelToolCalls: false },
+  ],
+  [
+    {
+      tools: [{ type: 'function', function: { name: 'f' } }],
+      tool_choice: { type: 'function', function: { name: 'f' } },
+    },
+    { toolChoice: ToolChoice.REQUIRED, toolName: 'f' },
+  ],
+  [{ tools: [], tool_choice: 'auto', parallel_tool_calls: true }, { toolsJson: '' }],
   [{ tools: [{ type: 'function' }], tool_choice: 'none' }, { toolsJson: '' }],
   [
     {
@@ -100,6 +113,23 @@ test.each<[object, string]>([
   [{ logprobs: true, top_logprobs: 21 }, 'top_logprobs'],
   [{ response_format: { type: 'xml' } }, 'response_format.type'],
   [{ tool_choice: 'required' }, 'tool_choice'],
+  [{ tools: [{ type: 'function', function: { name: 'f' } }], tool_choice: 'any' }, 'tool_choice'],
+  [
+    {
+      tools: [{ type: 'function', function: { name: 'f' } }],
+      tool_choice: { type: 'function', function: { name: 'g' } },
+    },
+    'tool_choice',
+  ],
+  [
+    {
+      tools: [{ type: 'function', function: { name: 'f' } }],
+      tool_choice: 'required',
+      response_format: { type: 'json_object' },
+    },
+    'response_format',
+  ],
+  [{ tools: Array.from({ length: 129 }, () => ({ type: 'function' })) }, 'tools'],
   [{ functions: [] }, 'functions'],
   [{ modalities: ['audio'] }, 'modalities.0'],
   [{ messages: [{ role: 'user', content: [{ type: 'image_url', image_url: {} }] }] }, 'messages.0.content'],

@@ -2,7 +2,8 @@
 import { z } from 'zod';
 import { ApiError } from '../../errors.ts';
 import type { Fields } from '../../pool-client/client.ts';
-import type { GenerateRequestSchema } from '../../pool-client/gen/services_pb.js';
+import { type GenerateRequestSchema, ToolChoice } from '../../pool-client/gen/services_pb.js';
+import { toolFields, toTools } from './tools.ts';
 
 /** Choices of one request at most. */
 export const choicesMax = 16;
@@ -57,11 +58,7 @@ export const poolChatRequest = z.object({
   logprobs: z.boolean().nullish(),
   top_logprobs: z.int().min(0).max(20).nullish(),
   response_format: responseFormat.nullish(),
-  tools: z
-    .array(z.looseObject({ type: z.string() }))
-    .max(128)
-    .nullish(),
-  tool_choice: z.enum(['auto', 'none'], { error: 'must be auto or none; the pool cannot force a tool' }).nullish(),
+  ...toolFields.shape,
   functions: z
     .unknown()
     .refine((value) => value === undefined, 'is out of use; give tools')
@@ -118,7 +115,11 @@ export function toGenerateRequest(request: PoolChatRequest, salt: string): Field
   if (topLogprobs !== null && topLogprobs !== undefined && logprobs !== true) {
     throw new ApiError('invalid_request', 'top_logprobs: needs logprobs to be true', { parameter: 'top_logprobs' });
   }
-  const hasTools = request.tool_choice !== 'none' && (request.tools ?? []).length > 0;
+  const [schema, asked] = [jsonSchema(request.response_format), toTools(request)];
+  if (schema !== '' && asked.toolChoice === ToolChoice.REQUIRED) {
+    const reason = 'response_format: cannot be kept to where a tool has to be called';
+    throw new ApiError('invalid_request', reason, { parameter: 'response_format' });
+  }
   return {
     model: request.model,
     messages: messages.map((one) => ({
@@ -133,8 +134,8 @@ export function toGenerateRequest(request: PoolChatRequest, salt: string): Field
     stop: typeof stop === 'string' ? [stop] : (stop ?? []),
     n: request.n ?? 1,
     ...(logprobs === true ? { topLogprobs: topLogprobs ?? 0 } : {}),
-    jsonSchema: jsonSchema(request.response_format),
-    toolsJson: hasTools ? JSON.stringify(request.tools) : '',
+    jsonSchema: schema,
+    ...asked,
     ignoreEos: request.ignore_eos ?? false,
     cacheSalt: salt,
   };

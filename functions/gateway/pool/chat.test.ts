@@ -133,6 +133,53 @@ test('choices and log-probabilities are kept apart, with the bytes of half a cha
   ]);
 });
 
+/** An answer that says a word and then calls twice, the second call in pieces. */
+async function* calling(index = 0, text = '') {
+  const second = { index: 1, id: 'call_b', name: 'g', arguments: '{"x":' };
+  yield { index, text, ids: [1], toolCalls: [{ index: 0, id: 'call_a', name: 'f', arguments: '{}' }] };
+  yield { index, ids: [2], toolCalls: [second] };
+  yield { index, ids: [3], toolCalls: [{ index: 1, arguments: '1}' }], finishReason: FinishReason.TOOL_CALLS };
+}
+
+const calls = [
+  { id: 'call_a', type: 'function', function: { name: 'f', arguments: '{}' } },
+  { id: 'call_b', type: 'function', function: { name: 'g', arguments: '{"x":1}' } },
+];
+
+test('calls of tools are put together, and content is null where nothing else is said', async () => {
+  const { chat } = await setUp(async function* () {
+    yield* calling(0);
+    yield* calling(1, 'Well.');
+  });
+  const body = (await (await chat({ n: 2 })).response.json()) as { choices: object[] };
+  expect(body.choices).toEqual([
+    {
+      index: 0,
+      message: { role: 'assistant', content: null, refusal: null, tool_calls: calls },
+      logprobs: null,
+      finish_reason: 'tool_calls',
+    },
+    {
+      index: 1,
+      message: { role: 'assistant', content: 'Well.', refusal: null, tool_calls: calls },
+      logprobs: null,
+      finish_reason: 'tool_calls',
+    },
+  ]);
+});
+
+test('calls of tools stream as pieces, their end in an event of its own', async () => {
+  const { chat } = await setUp(() => calling());
+  const events = await eventsOf((await chat({ stream: true })).response);
+  expect(events.slice(0, -1).map(({ choices: [choice] }) => [choice.delta, choice.finish_reason])).toEqual([
+    [{ role: 'assistant', content: '' }, null],
+    [{ tool_calls: [{ index: 0, ...calls[0] }] }, null],
+    [{ tool_calls: [{ index: 1, ...calls[1], function: { name: 'g', arguments: '{"x":' } }] }, null],
+    [{ tool_calls: [{ index: 1, function: { arguments: '1}' } }] }, null],
+    [{}, 'tool_calls'],
+  ]);
+});
+
 test('the node gets what was asked, under the tenant’s salt', async () => {
   let got: GenerateRequest | undefined;
   const { chat } = await setUp((request) => {
