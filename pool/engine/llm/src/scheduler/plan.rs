@@ -249,20 +249,17 @@ impl Scheduler {
         let Some(held) = self.held.remove(&id) else { return Vec::new() };
         let mut forks = Vec::new();
         for sequence in held {
-            match self.fork_one(id, sequence) {
-                Ok(fork) => forks.push(fork),
-                Err(sequence) => drop(self.waiting.insert(sequence.order, sequence)),
-            }
+            forks.extend(self.fork_one(id, sequence));
         }
         forks
     }
 
-    fn fork_one(&mut self, from: SequenceId, mut sequence: Sequence) -> Result<Fork, Sequence> {
-        let Some(first) = self.running.iter().find(|next| next.id == from) else { return Err(sequence) };
+    fn fork_one(&mut self, from: SequenceId, mut sequence: Sequence) -> Option<Fork> {
+        let Some(first) = self.running.iter().find(|next| next.id == from) else { return self.put_off(sequence) };
         let is_full = first.computed.is_multiple_of(self.options.block_tokens);
         let has_room = self.running.len() < self.options.running_max && self.blocks.free() > self.running.len();
         if !self.options.copies_blocks || !has_room {
-            return Err(sequence);
+            return self.put_off(sequence);
         }
         sequence.computed = first.computed;
         sequence.is_begun = true;
@@ -272,12 +269,18 @@ impl Scheduler {
         let mut copy = None;
         if !is_full {
             let source = first.blocks[sequence.blocks.len()];
-            let Some(to) = self.blocks.take() else { return Err(sequence) };
+            let Some(to) = self.blocks.take() else { return self.put_off(sequence) };
             sequence.blocks.push(to);
             copy = Some(BlockCopy { from: source, to });
         }
         let fork = Fork { sequence: sequence.id, copy };
         self.insert_running(sequence);
-        Ok(fork)
+        Some(fork)
+    }
+
+    /// Lets a sequence wait that cannot go on from another's prompt now.
+    fn put_off(&mut self, sequence: Sequence) -> Option<Fork> {
+        self.waiting.insert(sequence.order, sequence);
+        None
     }
 }
