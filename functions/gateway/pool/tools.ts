@@ -17,9 +17,13 @@ const toolChoice = z.union([z.enum(['auto', 'none', 'required']), named], {
 
 /** The fields of a chat request that are about tools. */
 export const toolFields = z.object({
-  tools: z.array(tool).max(toolsMax).nullish(),
-  tool_choice: toolChoice.nullish(),
-  parallel_tool_calls: z.boolean().nullish(),
+  tools: z.array(tool).max(toolsMax).nullish().describe('Functions that the model may call.'),
+  tool_choice: toolChoice
+    .nullish()
+    .describe(
+      'required, or a function by its name: the answer is one call, its arguments held to the function’s schema.',
+    ),
+  parallel_tool_calls: z.boolean().nullish().describe('false: one call at most.'),
 });
 
 type ToolFields = z.infer<typeof toolFields>;
