@@ -129,7 +129,7 @@ impl Default for Prior {
 
 /// How old rewards count.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Drift {
     /// As new ones.
     #[default]
@@ -164,7 +164,7 @@ pub enum Family {
 
 /// How an arm is chosen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Policy {
     /// Each arm with the probability that it is the best (Thompson 1933).
     Thompson {
@@ -226,7 +226,7 @@ pub struct Dimension {
 
 /// The values of a parameter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum DimensionKind {
     /// Numbers between two bounds.
     Number {

@@ -100,7 +100,7 @@ pub type Settings = BTreeMap<String, Setting>;
 
 /// One thing that happens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Event {
     /// An arm is declared anew, or its settings or its standing change.
     Arm(ArmEvent),

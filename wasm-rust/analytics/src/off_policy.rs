@@ -27,7 +27,7 @@ pub struct Record {
 
 /// The policy that is asked about.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Target {
     /// Always the same arm.
     Arm(String),

@@ -20,7 +20,7 @@ const CANDIDATES: usize = 20;
 /// Candidates of the largest mean whose deviation is computed.
 const FINALISTS: usize = 10;
 const LENGTHS: [f64; 6] = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2];
-const NOISES: [f64; 6] = [0.003, 0.03, 0.1, 0.3, 1.0, 3.0];
+const NOISES: [f64; 7] = [0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
 /// Observations that lengths and noise are fitted to.
 const FITTED_MAX: usize = 64;
 

@@ -7,8 +7,8 @@
 //! where they are close to normal ones of the same width anywhere in 0..1. The absolute error is below 1e-6 for up to
 //! ten arms (a test compares with SciPy), and the results sum to one.
 
-use super::special::ln_beta;
-use libm::{exp, log};
+use super::special::{exp_rough, ln_beta};
+use libm::log;
 use std::f64::consts::{FRAC_PI_2, LN_2, PI};
 
 /// Cell widths, in units of the narrowest density's scale.
@@ -177,7 +177,7 @@ fn evaluate(line: Line, bottom: f64, width: f64, contenders: &mut [Contender]) {
                 Line::Unit => second,
                 Line::Real => (x - density.centre) * (x - density.centre),
             };
-            contender.density_at[point] = exp(density.constant + density.first * first + density.second * second);
+            contender.density_at[point] = exp_rough(density.constant + density.first * first + density.second * second);
         }
     }
 }
