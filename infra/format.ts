@@ -37,6 +37,13 @@ const steps: readonly Step[] = [
     write: ['fmt', '--all'],
     check: ['fmt', '--all', '--check'],
   },
+  {
+    language: 'Rust',
+    tool: 'cargo',
+    folder: 'pool/engine',
+    write: null,
+    check: ['clippy', '--release', '--workspace', '--all-targets', '--locked', '--quiet', '--', '-D', 'warnings'],
+  },
   { language: 'Go', tool: 'gofmt', folder: 'wasm-go', write: ['-w', '.'], check: ['-l', '.'], silentIsGood: true },
   { language: 'Go', tool: 'go', folder: 'wasm-go', write: null, check: ['vet', './...'] },
   { language: 'Go', tool: 'gofmt', folder: 'pool/server', write: ['-w', '.'], check: ['-l', '.'], silentIsGood: true },

@@ -56,7 +56,6 @@ fn a_training_that_is_cancelled_or_too_late_answers_at_once_and_leaves_no_model(
         algorithm: "random-forest-regression".into(),
         parameters: [("trees".to_owned(), Parameter { value: Some(parameter::Value::Int64Value(2_000)) })].into(),
         tensors: vec![fp32("features", &[ROWS as i64, 8]), fp32("targets", &[ROWS as i64])],
-        ..TrainModelRequest::default()
     };
     let payload = [bytes(&features), bytes(&targets)];
     let payload = payload.each_ref().map(Vec::as_slice);

@@ -101,7 +101,8 @@ mod tests {
 
     #[test]
     fn each_setting_is_refused_just_past_its_range_and_by_name() {
-        let cases: [(&str, fn(&mut Sampling)); 12] = [
+        type Spoil = fn(&mut Sampling);
+        let cases: [(&str, Spoil); 12] = [
             ("temperature", |s| s.temperature = Some(2.001)),
             ("temperature", |s| s.temperature = Some(-0.001)),
             ("temperature", |s| s.temperature = Some(f32::NAN)),

@@ -92,7 +92,8 @@ fn a_choice_costs_little_beside_a_step() {
     let mut random = Random::new(1, 0);
     let peaked: Vec<f32> = (0..SIZE).map(|_| (random.unit().ln() * -2.0) as f32).collect();
     let flat: Vec<f32> = (0..SIZE).map(|_| random.unit() as f32).collect();
-    let kinds: [(&str, fn(&mut SamplingSettings)); 5] = [
+    type Set = fn(&mut SamplingSettings);
+    let kinds: [(&str, Set); 5] = [
         ("greedy", |settings| settings.temperature = 0.0),
         ("temperature 1", |_| {}),
         ("top-p 0.9", |settings| settings.top_p = 0.9),

@@ -352,7 +352,7 @@ fn an_overloaded_node_answers_at_once_even_during_a_long_step() {
     fixture.wait_until("running", |stats| stats.running == 1);
     let waiting = [fixture.begin(request("hello", 1)), fixture.begin(request("hello", 1))];
     let begin = Instant::now();
-    let refused = fixture.begin_with(CallContext::default(), request("hello", 1)).err().expect("refused");
+    let refused = fixture.begin_with(CallContext::default(), request("hello", 1)).expect_err("refused");
     assert_eq!(refused.reason, Reason::Overloaded);
     assert!(begin.elapsed() < Duration::from_millis(100), "{:?}", begin.elapsed());
     assert_eq!(fixture.stats().waiting, 2);
@@ -381,7 +381,7 @@ fn a_deadline_ends_what_waits_with_an_error_and_what_runs_with_what_there_is() {
     assert!(cut.result.is_none());
     assert_eq!(cut.finish(0), FinishReason::Deadline);
     assert!(cut.usage().completion_tokens > 5);
-    let past = fixture.begin_with(within(0), request("hello", 1)).err().expect("refused");
+    let past = fixture.begin_with(within(0), request("hello", 1)).expect_err("refused");
     assert_eq!(past.reason, Reason::DeadlineExceeded);
     assert_eq!(fixture.stats().kv_blocks_used, 0);
 }
@@ -431,7 +431,7 @@ fn a_model_that_is_stopped_ends_what_runs_and_refuses_the_rest() {
     for events in &generations {
         assert_eq!(collect(events).result.map(|fault| fault.reason), Some(Reason::Unavailable));
     }
-    let refused = fixture.begin_with(CallContext::default(), request("hello", 1)).err().expect("refused");
+    let refused = fixture.begin_with(CallContext::default(), request("hello", 1)).expect_err("refused");
     assert_eq!(refused.reason, Reason::Unavailable);
     fixture.model.stop();
 }
