@@ -96,8 +96,6 @@ async function measureSpeed(module: SearchModule, peer: PeerProcess | null): Pro
   const rows: SpeedRow[] = [];
   for (const one of speedCases) {
     say(`speed: ${one.algorithm}, ${one.arms} arms, ${one.nodes} nodes`);
-    // The first run lets the host optimise the module's code.
-    wasmCost(module, one);
     const wasm = wasmCost(module, one);
     const found = peer === null ? null : await peerTimes(peer, one);
     rows.push({
@@ -112,9 +110,9 @@ async function measureSpeed(module: SearchModule, peer: PeerProcess | null): Pro
 }
 
 async function peerTimes(peer: PeerProcess, one: SpeedCase): Promise<{ wall: number; processor: number } | null> {
-  if (one.algorithm === 'abmcts-a') return one.nodes > 1000 ? null : peerCost(peer, one, Math.min(one.decisions, 50));
+  if (one.algorithm === 'abmcts-a') return one.nodes > 1000 ? null : peerCost(peer, one, Math.min(one.decisions, 40));
   const chosen = options.mixed && one.arms === 1 && peerMixedNodes.includes(one.nodes);
-  return chosen ? peerCost(peer, one, 3) : null;
+  return chosen ? peerCost(peer, one, 2) : null;
 }
 
 function engines(module: SearchModule, peer: PeerProcess | null): Engine[] {
