@@ -74,4 +74,13 @@ insert into treeline.usage (tenant_id, key_id, operation, model, latency_ms) val
 ('aaaaaaaa-0000-4000-8000-000000000001', 'aaaaaaaa-0000-4000-8000-0000000000f1', 'embeddings', 'm', 1),
 ('bbbbbbbb-0000-4000-8000-000000000002', 'bbbbbbbb-0000-4000-8000-0000000000f2', 'embeddings', 'm', 1);
 
+-- Their ids differ, so that one tenant's row never satisfies the other's foreign key.
+insert into treeline.experiments (tenant_id, id, name, definition) values
+('aaaaaaaa-0000-4000-8000-000000000001', 'aaaaaaaaaaaa', 'live', '{}'),
+('bbbbbbbb-0000-4000-8000-000000000002', 'bbbbbbbbbbbb', 'live', '{}');
+
+insert into treeline.experiment_events (tenant_id, experiment_id, subject, at_ms, event) values
+('aaaaaaaa-0000-4000-8000-000000000001', 'aaaaaaaaaaaa', 'live', 1, '{}'),
+('bbbbbbbb-0000-4000-8000-000000000002', 'bbbbbbbbbbbb', 'live', 1, '{}');
+
 insert into treeline.singletons (name, state) values ('shared', '{"n": 1}');

@@ -34,6 +34,25 @@ insert into expectation (role_name, table_name, action, whose, outcome) values
 ('treeline_edge', 'usage', 'insert', 'none', '42501'),
 ('treeline_edge', 'usage', 'update', 'own', '42501'),
 ('treeline_edge', 'usage', 'delete', 'own', '42501'),
+('treeline_edge', 'experiments', 'select', 'own', 'rows:1'),
+('treeline_edge', 'experiments', 'select', 'other', 'rows:0'),
+('treeline_edge', 'experiments', 'select', 'none', 'rows:0'),
+('treeline_edge', 'experiments', 'insert', 'own', 'rows:1'),
+('treeline_edge', 'experiments', 'insert', 'other', '42501'),
+('treeline_edge', 'experiments', 'insert', 'none', '42501'),
+('treeline_edge', 'experiments', 'update', 'own', 'rows:1'),
+('treeline_edge', 'experiments', 'update', 'other', 'rows:0'),
+('treeline_edge', 'experiments', 'update', 'none', 'rows:0'),
+('treeline_edge', 'experiments', 'update definition', 'own', '42501'),
+('treeline_edge', 'experiments', 'delete', 'own', '42501'),
+('treeline_edge', 'experiment_events', 'select', 'own', 'rows:1'),
+('treeline_edge', 'experiment_events', 'select', 'other', 'rows:0'),
+('treeline_edge', 'experiment_events', 'select', 'none', 'rows:0'),
+('treeline_edge', 'experiment_events', 'insert', 'own', 'rows:1'),
+('treeline_edge', 'experiment_events', 'insert', 'other', '42501'),
+('treeline_edge', 'experiment_events', 'insert', 'none', '42501'),
+('treeline_edge', 'experiment_events', 'update', 'own', '42501'),
+('treeline_edge', 'experiment_events', 'delete', 'own', '42501'),
 ('treeline_edge', 'singletons', 'select', 'own', '42501'),
 ('treeline_edge', 'singletons', 'insert', 'own', '42501'),
 ('treeline_edge', 'singletons', 'update', 'own', '42501'),
@@ -48,7 +67,7 @@ select
     'own' as whose,
     '42501' as outcome
 from unnest(array['anon', 'authenticated', 'service_role']) as role_name
-cross join unnest(array['tenants', 'api_keys', 'usage', 'singletons']) as table_name
+cross join unnest(array['tenants', 'api_keys', 'usage', 'experiments', 'experiment_events', 'singletons']) as table_name
 cross join unnest(array['select', 'insert', 'update', 'delete']) as action;
 
 -- Every table is in the list for the edge: a new one without a line here fails.
@@ -76,13 +95,32 @@ insert into statement (table_name, action, template) values
 ),
 ('usage', 'update', 'update treeline.usage set input_tokens = 0 where tenant_id = %1$L'),
 ('usage', 'delete', 'delete from treeline.usage where tenant_id = %1$L'),
+('experiments', 'select', 'select from treeline.experiments where tenant_id = %1$L'),
+(
+    'experiments',
+    'insert',
+    'insert into treeline.experiments (tenant_id, id, name, definition)
+    values (%1$L, ''0123456789ab'', ''new'', ''{}'')'
+),
+('experiments', 'update', 'update treeline.experiments set ended_at = now() where tenant_id = %1$L'),
+('experiments', 'update definition', 'update treeline.experiments set definition = ''{}'' where tenant_id = %1$L'),
+('experiments', 'delete', 'delete from treeline.experiments where tenant_id = %1$L'),
+('experiment_events', 'select', 'select from treeline.experiment_events where tenant_id = %1$L'),
+(
+    'experiment_events',
+    'insert',
+    'insert into treeline.experiment_events (tenant_id, experiment_id, subject, at_ms, event)
+    values (%1$L, ''aaaaaaaaaaaa'', ''new'', 1, ''{}'')'
+),
+('experiment_events', 'update', 'update treeline.experiment_events set at_ms = 0 where tenant_id = %1$L'),
+('experiment_events', 'delete', 'delete from treeline.experiment_events where tenant_id = %1$L'),
 ('singletons', 'select', 'select from treeline.singletons'),
 ('singletons', 'insert', 'insert into treeline.singletons (name) values (''new'')'),
 ('singletons', 'update', 'update treeline.singletons set token = 0'),
 ('singletons', 'delete', 'delete from treeline.singletons');
 
 -- plpgsql's plan() counts the list and what comes after it.
-select plan((select count(*)::int from expectation) + 6);
+select plan((select count(*)::int from expectation) + 7);
 
 select
     is(
@@ -131,6 +169,16 @@ select is(
     ),
     '23503',
     'a tenant cannot put its usage on another tenant''s key'
+);
+select is(
+    probe_as(
+        'treeline_edge',
+        'aaaaaaaa-0000-4000-8000-000000000001',
+        $$insert into treeline.experiment_events (tenant_id, experiment_id, subject, at_ms, event)
+        values ('aaaaaaaa-0000-4000-8000-000000000001', 'bbbbbbbbbbbb', 'x', 1, '{}')$$
+    ),
+    '23503',
+    'a tenant cannot add an event to another tenant''s experiment'
 );
 select is(
     probe_as('treeline_edge', null, $$select set_config('treeline.tenant_id', 'not a uuid', true)$$),
