@@ -75,6 +75,7 @@ test('a search asks, is told, and knows its best answers', () => {
   expect(core.spent).toEqual({ tokens: 200, moneyMicros: 0, timeMs: 100 });
   expect(core.armStatistics(1).mean).toBeCloseTo(0.9, 6);
   expect(core.openTrials).toEqual([]);
+  expect(core.state().trials[0]).toMatchObject({ parent: rootNode, status: 'complete', cost: { tokens: 10 } });
   expect(core.expectedGain).toBeLessThan(0.06);
   core.free();
 });

@@ -113,6 +113,26 @@ export interface NodeSummary {
   readonly endedAt: number;
 }
 
+/** The whole state, as `toJson` has it: what a page needs to draw the tree. */
+export interface SearchState {
+  readonly version: number;
+  readonly options: SearchOptions;
+  readonly arms: readonly { readonly active: boolean; readonly priorMean?: number }[];
+  /** In the order of asking; the first has number 1. */
+  readonly trials: readonly {
+    readonly parent: number;
+    readonly arm: number;
+    readonly status: NodeSummary['status'];
+    /** Of complete trials alone. */
+    readonly score?: number;
+    readonly cost: Required<Cost>;
+    readonly askedAt: number;
+    readonly endedAt: number;
+    /** 0 for none. */
+    readonly deadline: number;
+  }[];
+}
+
 /** Why no more trials are given. */
 export type StopReason = 'score_reached' | 'trials' | 'tokens' | 'money' | 'deadline' | 'failures' | 'gain';
 
@@ -271,7 +291,7 @@ export class SearchCore {
     return { mean, count };
   }
 
-  /** The state as bytes, about 25 a trial. */
+  /** The state as bytes, about 20 a trial. */
   snapshot(): Uint8Array<ArrayBuffer> {
     return this.#inner.snapshot() as Uint8Array<ArrayBuffer>;
   }
@@ -279,6 +299,11 @@ export class SearchCore {
   /** The state as JSON: options, arms, and of every trial what happened to it. */
   toJson(): string {
     return this.#inner.toJson();
+  }
+
+  /** The state as an object, to read. */
+  state(): SearchState {
+    return JSON.parse(this.toJson()) as SearchState;
   }
 
   /** A hash of the whole state; two searches with the same one go on alike. */
