@@ -1,6 +1,6 @@
 # One command a job; each only calls what stands in package.json. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help start start-supabase start-all stop pool proto certificates test wasm models bench bench-inference bench-pool bench-search bench-ipc deploy deploy-dry-run format lint types install
+.PHONY: help start start-supabase start-all stop pool proto certificates test wasm models bench bench-analytics bench-inference bench-pool bench-search bench-ipc deploy deploy-dry-run format lint types install
 
 help: node_modules/.package-lock.json
 	@npm run --silent help
@@ -18,5 +18,5 @@ start start-supabase start-all pool proto certificates test wasm models bench de
 stop:
 	@npm run --silent stop -- $(ARGS)
 
-bench-inference bench-pool bench-search bench-ipc: node_modules/.package-lock.json
+bench-analytics bench-inference bench-pool bench-search bench-ipc: node_modules/.package-lock.json
 	@npm run --silent $(subst bench-,bench:,$@) -- $(ARGS)

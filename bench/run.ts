@@ -7,6 +7,7 @@ const BENCHMARKS = [
   { name: 'inference', about: 'embedding models against onnxruntime-web and ONNX Runtime', entry: 'inference/run.ts' },
   { name: 'boundary', about: 'what a call from JavaScript into WebAssembly costs', entry: 'boundary/run.ts' },
   { name: 'search', about: 'the search core against TreeQuest: speed and quality', entry: 'search/run.ts' },
+  { name: 'analytics', about: 'bandits and optimiser against mabwiser and Optuna', entry: 'analytics/run.ts' },
   { name: 'pool', about: 'the pool’s chat under load, and a soak', entry: 'pool/run.ts' },
 ] as const;
 

@@ -11,6 +11,7 @@ const commands: readonly [string, string][] = [
   ['proto', 'check the contracts in proto/ and generate code from them'],
   ['certificates', 'make a local authority and certificates for mutual TLS'],
   ['bench', 'list and run the benchmarks'],
+  ['bench-analytics', 'the policies of parameter analytics beside mabwiser and Optuna: regret, cost of a decision'],
   ['bench-inference', 'in-isolate inference beside onnxruntime-web and ONNX Runtime'],
   ['bench-pool', 'the pool’s throughput and latency under load, and a soak'],
   ['bench-search', 'the search core beside TreeQuest: speed of a decision, quality of the answers'],

@@ -80,7 +80,21 @@ def worth(model, temperature, top_p, max_tokens):
     return 0.2 + [0.45, 0.7, 0.6, 0.3][model] * math.exp(-0.5 * distance)
 
 
+def yes_or_no(worth, seed, key):
+    return int(uniform(seed, key) < worth)
+
+
+def stars(worth, seed, key):
+    """One to five stars as 0..=1, by a person whose taste deviates by a fifth of the scale."""
+    noise = statistics.NormalDist().inv_cdf(uniform(seed, key) + 0.5 / (1 << 53))
+    return round(4 * min(max(worth + 0.2 * noise, 0), 1)) / 4
+
+
 def optimiser(runs, trials):
+    return {"yesOrNo": optimise(runs, trials, yes_or_no), "stars": optimise(runs, trials, stars)}
+
+
+def optimise(runs, trials, rate):
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -98,7 +112,7 @@ def optimiser(runs, trials):
                 trial.suggest_int("maxTokens", 64, 4096, log=True),
             )
             times.append(time.perf_counter_ns() - start)
-            study.tell(trial, int(uniform(run, 1 << 65 | number) < worth(*point)))
+            study.tell(trial, rate(worth(*point), run, 1 << 65 | number))
             if number in (50, trials):
                 best = study.best_params
                 row.append(0.9 - worth(best["model"], best["temperature"], best["topP"], best["maxTokens"]))

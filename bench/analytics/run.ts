@@ -47,6 +47,8 @@ interface RegretRow {
   readonly feedbackNanoseconds?: number;
 }
 
+type Rating = 'yesOrNo' | 'stars';
+
 interface OptimiserResult {
   readonly simpleRegret: readonly (readonly number[])[];
   readonly decideNanosecondsMean: number;
@@ -182,9 +184,13 @@ function main(): void {
   const { runs, steps, trials, python } = options;
   const regret = native<RegretRow[]>('regret', runs, steps);
   printRegret(python === undefined ? regret : [...regret, ...peers<RegretRow[]>(python, 'regret', runs, steps)]);
-  console.log('\nSimple regret of the point that is named the best, on a mixed space with ratings of 0 or 1');
-  printOptimiser('treeline', native<OptimiserResult>('optimiser', runs, trials));
-  if (python !== undefined) printOptimiser('optuna TPE', peers<OptimiserResult>(python, 'optimiser', runs, trials));
+  const ours = native<Record<Rating, OptimiserResult>>('optimiser', runs, trials);
+  const theirs = python === undefined ? undefined : peers<typeof ours>(python, 'optimiser', runs, trials);
+  for (const rating of ['yesOrNo', 'stars'] as const) {
+    console.log(`\nSimple regret of the point that is named the best, on a mixed space with ratings of ${rating}`);
+    printOptimiser('treeline', ours[rating]);
+    if (theirs !== undefined) printOptimiser('optuna TPE', theirs[rating]);
+  }
 }
 
 main();

@@ -183,7 +183,21 @@ fn worth(point: &[f64]) -> f64 {
     0.2 + [0.45, 0.7, 0.6, 0.3][model] * libm::exp(-0.5 * distance)
 }
 
+/// Both kinds of ratings: yes or no, and one to five stars.
 fn optimiser(runs: u64, trials: u64) -> Value {
+    json!({ "yesOrNo": optimise(runs, trials, yes_or_no), "stars": optimise(runs, trials, stars) })
+}
+
+fn yes_or_no(worth: f64, random: &mut Keyed) -> f64 {
+    f64::from(random.uniform() < worth)
+}
+
+/// One to five stars as 0..=1, by a person whose taste deviates by a fifth of the scale.
+fn stars(worth: f64, random: &mut Keyed) -> f64 {
+    (4.0 * (worth + 0.2 * random.normal()).clamp(0.0, 1.0)).round_ties_even() / 4.0
+}
+
+fn optimise(runs: u64, trials: u64, rate: impl Fn(f64, &mut Keyed) -> f64) -> Value {
     let mut rows = Vec::new();
     let mut nanoseconds = Vec::new();
     for run in 0..runs as u32 {
@@ -196,8 +210,7 @@ fn optimiser(runs: u64, trials: u64) -> Value {
             let start = Instant::now();
             let (choice, _) = experiment.decide(&request(id, trial)).expect("a point");
             nanoseconds.push(start.elapsed().as_nanos() as f64);
-            // Ratings of 0 or 1, as people give them.
-            let rating = f64::from(Keyed::new(run, 1 << 65 | id).uniform() < worth(&choice.point));
+            let rating = rate(worth(&choice.point), &mut Keyed::new(run, 1 << 65 | id));
             experiment.give(DecisionId(id), trial, 0, rating).expect("a reward");
             if trial == 50 || trial == trials {
                 let best = experiment.report(trial, 0.05).expect("a report").best_point.expect("a best point");
