@@ -52,7 +52,8 @@ type workers struct {
 	url     string
 	running sync.WaitGroup
 
-	lock      sync.Mutex
+	lock sync.Mutex
+	// processes that run; true for those that have begun a job.
 	processes map[*os.Process]bool
 	runs      map[string]int
 	stopped   bool
@@ -83,9 +84,7 @@ func (workers *workers) keepOne() {
 		}
 		for lines := bufio.NewScanner(output); lines.Scan(); {
 			if text, found := strings.CutPrefix(lines.Text(), "runs "); found {
-				workers.lock.Lock()
-				workers.runs[text]++
-				workers.lock.Unlock()
+				workers.begins(command.Process, text)
 			}
 		}
 		_ = command.Wait()
@@ -105,17 +104,34 @@ func (workers *workers) start(command *exec.Cmd) bool {
 		workers.t.Error(err)
 		return false
 	}
-	workers.processes[command.Process] = true
+	workers.processes[command.Process] = false
 	return true
 }
 
-// killOne ends a process as `kill -9` does, and tells whether one ran.
-func (workers *workers) killOne() bool {
+// begins notes that a process has begun a job.
+func (workers *workers) begins(process *os.Process, text string) {
 	workers.lock.Lock()
 	defer workers.lock.Unlock()
-	for process := range workers.processes {
-		delete(workers.processes, process)
-		return process.Kill() == nil
+	workers.runs[text]++
+	if _, runs := workers.processes[process]; runs {
+		workers.processes[process] = true
+	}
+}
+
+// killWorking ends a process that has begun a job as `kill -9` does, and tells whether there was one. On a busy machine
+// many would else end before they have begun anything, which shows nothing.
+func (workers *workers) killWorking() bool {
+	return workers.kill(func(hasBegun bool) bool { return hasBegun })
+}
+
+func (workers *workers) kill(fits func(hasBegun bool) bool) bool {
+	workers.lock.Lock()
+	defer workers.lock.Unlock()
+	for process, hasBegun := range workers.processes {
+		if fits(hasBegun) {
+			delete(workers.processes, process)
+			return process.Kill() == nil
+		}
 	}
 	return false
 }
@@ -124,7 +140,7 @@ func (workers *workers) stop() {
 	workers.lock.Lock()
 	workers.stopped = true
 	workers.lock.Unlock()
-	for workers.killOne() {
+	for workers.kill(func(bool) bool { return true }) {
 	}
 	workers.running.Wait()
 }
@@ -150,9 +166,9 @@ func TestNoJobIsLostOrAnsweredTwiceWhileWorkersAreKilled(t *testing.T) {
 	workers := startWorkers(t, server.url, 3)
 	var killing sync.WaitGroup
 	killing.Go(func() {
-		for killed := 0; killed < kills; {
+		for killed := 0; killed < kills && ends.jobs() < jobs; {
 			time.Sleep(100*time.Millisecond + time.Duration(random.IntN(200))*time.Millisecond)
-			if workers.killOne() {
+			if workers.killWorking() {
 				killed++
 			}
 		}
