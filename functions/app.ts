@@ -5,6 +5,10 @@
 import type { OpenAPIHono } from '@hono/zod-openapi';
 import { cors } from 'hono/cors';
 import { secureHeaders } from 'hono/secure-headers';
+import { startAnalytics } from './analytics/analytics-module.ts';
+import { experimentModels } from './analytics/experiment-models.ts';
+import { Experiments } from './analytics/experiments.ts';
+import { analyticsRoutes } from './analytics/routes.ts';
 import { boundBody } from './body.ts';
 import { CacheCoordinator, isolateEntriesMax, isolateWeightMax } from './cache/coordinator.ts';
 import type { Configuration } from './configuration.ts';
@@ -35,7 +39,7 @@ import { createTracer, fail } from './telemetry/tracing.ts';
 import { Authentication } from './tenancy/authentication.ts';
 import { credentialOf } from './tenancy/caller.ts';
 import { UsageLedger } from './tenancy/usage.ts';
-import { loadCacheIndex, loadRouter, type TrapListener } from './wasm/loader.ts';
+import { load, loadCacheIndex, loadRouter, type TrapListener } from './wasm/loader.ts';
 
 /** Addresses that answer without a credential: they tell nothing of any tenant. */
 const publicPaths = new Set(['/', '/v2', '/v2/health/live', '/v2/health/ready', '/openapi.json', '/docs']);
@@ -57,6 +61,8 @@ const readableHeaders = [
   'x-trace-id',
   'retry-after',
   'inference-header-content-length',
+  'treeline-decision-id',
+  'treeline-arm',
 ];
 
 /** Runs `make` at the first call and remembers what it gave; a failure is tried again. */
@@ -107,6 +113,9 @@ function createServices(platform: Platform, configuration: Configuration) {
   const nodeSources = { clock, random, log, metrics, fetch: platform.poolFetch ?? plainFetch, router: nodeRouter };
   const pool = createPool(configuration.pool.directoryUrls, nodeSources);
   const upstreams = new Upstreams(configuration.upstream.baseUrls, { clock, random, router });
+  const chat = new ChatModels({ configuration, upstreams, pool, usage, clock, random, metrics });
+  const analytics = once(() => load(wasm, 'analytics', startAnalytics, onTrap));
+  const experiments = new Experiments({ sql, clock, random, log, metrics, module: analytics });
   return {
     configuration,
     clock,
@@ -117,7 +126,9 @@ function createServices(platform: Platform, configuration: Configuration) {
     tracer,
     exporter,
     usage,
-    chat: new ChatModels({ configuration, upstreams, pool, usage, clock, random, metrics }),
+    chat,
+    experiments,
+    virtualModels: [experimentModels({ experiments, chat, clock, log })],
     authentication: new Authentication({ sql, identity, clock }, configuration.anonymousTenantId),
     embedding: new EmbeddingService({ engine, remote: new PoolEmbeddings(pool), cache, clock, metrics, usage }),
     pool,
@@ -154,6 +165,7 @@ export function createApp(platform: Platform, configuration: Configuration): Ope
   app.route('/', openInferenceRoutes(embedding));
   app.route('/', inferRoute(embedding));
   app.route('/', gatewayRoutes(services));
+  app.route('/', analyticsRoutes(services));
   app.route('/', jobRoutes(services));
   app.route('/', ipcRoute(services));
   app.route('/', telemetryRoutes(services));

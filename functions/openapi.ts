@@ -61,6 +61,7 @@ const descriptions: Record<number, string> = {
   401: 'The credential is missing or not valid',
   403: 'The credential belongs to no tenant',
   404: 'There is no such thing',
+  409: 'It conflicts with what is there',
   413: 'The body is too large',
   415: 'The body is of another kind',
   429: 'Too much is asked at once; try again after the time that Retry-After names',

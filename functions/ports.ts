@@ -70,7 +70,7 @@ export interface ObjectStore {
 }
 
 /** Names of the WebAssembly modules that the product ships. */
-export type WasmModuleName = 'inference' | 'cache' | 'routing';
+export type WasmModuleName = 'inference' | 'cache' | 'routing' | 'analytics';
 
 /** Compiled WebAssembly modules, however the host loads them. Where a host has relaxed SIMD, it picks that build. */
 export interface WasmModules {

@@ -13,6 +13,7 @@ export interface Case {
 }
 
 const files: Record<WasmModuleName, string> = {
+  analytics: 'wasm-rust/pkg/analytics/treeline_analytics_bg.wasm',
   cache: 'wasm-go/dist/cache.wasm',
   routing: 'wasm-go/dist/routing.wasm',
   inference: 'wasm-rust/pkg/inference/treeline_inference_bg.wasm',

@@ -9,8 +9,10 @@ import { ApiError } from '../errors.ts';
 import type { EmbeddingService } from '../inference/embedding.ts';
 import { createRouter, failures, parseRequest, security } from '../openapi.ts';
 import type { Background } from '../ports.ts';
+import type { Caller } from '../tenancy/caller.ts';
 import { type ChatModels, searchDepthHeader } from './chat-models.ts';
 import type { Pool } from './pool/pool.ts';
+import type { VirtualModels } from './virtual-models.ts';
 
 /** Longest name of a model, as the table of usage keeps it. */
 const modelNameLengthMax = 200;
@@ -67,6 +69,7 @@ export interface GatewayServices {
   readonly embedding: EmbeddingService;
   readonly pool: Pool;
   readonly chat: ChatModels;
+  readonly virtualModels: readonly VirtualModels[];
 }
 
 /** Searches that a call says it is inside of; what is no count counts as one, so that no damage lets a search loop. */
@@ -77,12 +80,15 @@ export function searchDepthOf(header: string | undefined): number {
 
 /** Mounts the gateway. */
 export function gatewayRoutes(services: GatewayServices) {
-  const { configuration, embedding, pool, chat } = services;
+  const { configuration, embedding, pool, chat, virtualModels } = services;
   const { upstream } = configuration;
-  const listed = async (background: Background) => {
+  const listed = async (background: Background, caller: Caller) => {
     const own = embedding.engine.models.map(({ name, createdAt }) => toModel(name, createdAt, 'treeline'));
     const ofPool = (await pool.models(background)).map(({ name, createdAt }) => toModel(name, createdAt, 'pool'));
-    const all = [...own, ...ofPool, ...upstream.models.map((name) => toModel(name, 0, 'upstream'))];
+    const chatModels = await chat.names(background);
+    const names = await Promise.all(virtualModels.map((one) => one.names(chatModels, caller)));
+    const virtual = virtualModels.flatMap(({ owner }, at) => names[at]?.map((name) => toModel(name, 0, owner)) ?? []);
+    const all = [...own, ...ofPool, ...upstream.models.map((name) => toModel(name, 0, 'upstream')), ...virtual];
     // A name stands for whoever answers for it first.
     return all.filter(({ id }, at) => all.findIndex((model) => model.id === id) === at);
   };
@@ -114,15 +120,16 @@ export function gatewayRoutes(services: GatewayServices) {
       background: context.env.background,
       depth: searchDepthOf(context.req.header(searchDepthHeader)),
     };
-    return chat.answer({ model, json, body }, call);
+    const virtual = virtualModels.find(({ prefix }) => model.startsWith(prefix));
+    return (virtual ?? chat).answer({ model, json, body }, call);
   });
   return router
     .openapi(modelsRoute, async (context) =>
-      context.json({ object: 'list' as const, data: await listed(context.env.background) }, 200),
+      context.json({ object: 'list' as const, data: await listed(context.env.background, context.get('caller')) }, 200),
     )
     .openapi(modelRoute, async (context) => {
       const { model } = context.req.valid('param');
-      const found = (await listed(context.env.background)).find(({ id }) => id === model);
+      const found = (await listed(context.env.background, context.get('caller'))).find(({ id }) => id === model);
       if (found === undefined) throw new ApiError('model_not_found', `No model is named "${model.slice(0, 80)}".`);
       return context.json(found, 200);
     });

@@ -17,6 +17,7 @@ const files: Record<WasmModuleName | 'static-model', URL> = {
   cache: new URL('../../wasm-go/dist/cache.wasm', import.meta.url),
   routing: new URL('../../wasm-go/dist/routing.wasm', import.meta.url),
   inference: new URL(`../../wasm-rust/pkg/inference/${inferenceFile}`, import.meta.url),
+  analytics: new URL('../../wasm-rust/pkg/analytics/treeline_analytics_bg.wasm', import.meta.url),
   'static-model': new URL('../../wasm-rust/pkg/static/treeline-static-v1.tlm', import.meta.url),
 };
 

@@ -1,6 +1,7 @@
 /** Cloudflare Workers: the entry, and all that the product knows of this host. */
 import cacheModule from '../../wasm-go/dist/cache.wasm';
 import routingModule from '../../wasm-go/dist/routing.wasm';
+import analyticsModule from '../../wasm-rust/pkg/analytics/treeline_analytics_bg.wasm';
 import inferenceModule from '../../wasm-rust/pkg/inference/treeline_inference_bg.wasm';
 import staticModelBytes from '../../wasm-rust/pkg/static/treeline-static-v1.tlm';
 import { createApp } from '../app.ts';
@@ -48,7 +49,7 @@ function objectStore(bindings: Bindings): ObjectStore {
 /** Workers compile at deployment, never at run time, and have relaxed SIMD. */
 const wasm: WasmModules = {
   async compiled(name) {
-    return { cache: cacheModule, routing: routingModule, inference: inferenceModule }[name];
+    return { cache: cacheModule, routing: routingModule, inference: inferenceModule, analytics: analyticsModule }[name];
   },
 };
 

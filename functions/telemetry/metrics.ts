@@ -22,6 +22,7 @@ export interface Metrics {
   readonly poolDirectoryReads: Counter<'result'>;
   readonly poolChoices: Counter<'reason'>;
   readonly usageEvents: Counter<'result'>;
+  readonly experimentEvents: Counter<'result'>;
   readonly sharedStoreFailures: Counter<'operation'>;
   readonly spansExported: Counter<'result'>;
 }
@@ -61,6 +62,11 @@ export function createMetrics(): Metrics {
     ]),
     poolChoices: counter('pool_choices_total', 'Nodes chosen by reason (prefix, load, failover)', ['reason']),
     usageEvents: counter('usage_events_total', 'Usage events by result (stored, retried, dropped)', ['result']),
+    experimentEvents: counter(
+      'experiment_events_total',
+      'Events of experiments by result (stored, retried, dropped, too_old, refused)',
+      ['result'],
+    ),
     sharedStoreFailures: counter('shared_store_failures_total', 'Calls that the shared store failed', ['operation']),
     spansExported: counter('spans_exported_total', 'Spans sent to the OTLP collector by result', ['result']),
   };

@@ -81,6 +81,7 @@ function supabaseSizes(folder: string): Size[] {
     bundle,
     'wasm-go/dist/cache.wasm',
     'wasm-go/dist/routing.wasm',
+    'wasm-rust/pkg/analytics/treeline_analytics_bg.wasm',
     'wasm-rust/pkg/inference/treeline_inference_bg.wasm',
     'wasm-rust/pkg/inference/treeline_inference_plain_bg.wasm',
     'wasm-rust/pkg/static/treeline-static-v1.tlm',
