@@ -6,6 +6,7 @@ import {
   MemoryBackground,
   MemoryLog,
   MemoryStore,
+  noSearches,
   ScriptedSql,
   seededRandom,
 } from '../tests/support/ports.ts';
@@ -35,6 +36,7 @@ function createPlatform(): Platform {
     poolFetch: null,
     log,
     singletons: { update: () => Promise.reject(new Error('nothing here is single')) },
+    searches: noSearches,
     objects: { open: async () => null },
     wasm: {
       compiled: async (name) =>

@@ -30,6 +30,10 @@ import { missingRoute } from './missing-route.ts';
 import { createRouter } from './openapi.ts';
 import type { Platform } from './ports.ts';
 import { referencePage } from './reference/page.ts';
+import { startSearch } from './search/core/search-module.ts';
+import { searchDoor } from './search/door.ts';
+import { searchRoutes } from './search/routes.ts';
+import { SearchService } from './search/service.ts';
 import { createMetrics } from './telemetry/metrics.ts';
 import { observe } from './telemetry/observe.ts';
 import { OtlpExporter } from './telemetry/otlp.ts';
@@ -114,6 +118,14 @@ function createServices(platform: Platform, configuration: Configuration) {
   const pool = createPool(configuration.pool.directoryUrls, nodeSources);
   const upstreams = new Upstreams(configuration.upstream.baseUrls, { clock, random, router });
   const chat = new ChatModels({ configuration, upstreams, pool, usage, clock, random, metrics });
+  const embedding = new EmbeddingService({ engine, remote: new PoolEmbeddings(pool), cache, clock, metrics, usage });
+  const search = new SearchService({
+    ...{ chat, embedding, clock, random, tracer, usage, log },
+    searches: platform.searches,
+    singletons: platform.singletons,
+    webhooks: { addresses: configuration.search.webhooks, secret: configuration.search.webhookSecret },
+    live: once(() => load(wasm, 'search', startSearch, onTrap)),
+  });
   const analytics = once(() => load(wasm, 'analytics', startAnalytics, onTrap));
   const experiments = new Experiments({ sql, clock, random, log, metrics, module: analytics });
   return {
@@ -127,10 +139,14 @@ function createServices(platform: Platform, configuration: Configuration) {
     exporter,
     usage,
     chat,
+    search,
     experiments,
-    virtualModels: [experimentModels({ experiments, chat, clock, log })],
+    virtualModels: [
+      searchDoor({ search, clock, random }),
+      experimentModels({ experiments, chat, clock, log }),
+    ],
     authentication: new Authentication({ sql, identity, clock }, configuration.anonymousTenantId),
-    embedding: new EmbeddingService({ engine, remote: new PoolEmbeddings(pool), cache, clock, metrics, usage }),
+    embedding,
     pool,
   };
 }
@@ -157,6 +173,11 @@ export function createApp(platform: Platform, configuration: Configuration): Ope
     return next();
   });
   app.use(boundBody());
+  app.use(async (context, next) => {
+    const caller = context.get('caller');
+    if (caller !== undefined) services.search.takeUp(caller.tenantId, context.env.background);
+    return next();
+  });
 
   app.get('/', (context) =>
     context.json({ name: 'treeline', version: '0.1.0', documentation: '/docs', openapi: '/openapi.json' }),
@@ -165,6 +186,7 @@ export function createApp(platform: Platform, configuration: Configuration): Ope
   app.route('/', openInferenceRoutes(embedding));
   app.route('/', inferRoute(embedding));
   app.route('/', gatewayRoutes(services));
+  app.route('/', searchRoutes(services));
   app.route('/', analyticsRoutes(services));
   app.route('/', jobRoutes(services));
   app.route('/', ipcRoute(services));

@@ -48,6 +48,8 @@ const environmentSchema = z.object({
   UPSTREAM_BASE_URL: addresses,
   UPSTREAM_API_KEY: optional(z.string()),
   UPSTREAM_MODELS: list,
+  SEARCH_WEBHOOKS: addresses,
+  SEARCH_WEBHOOK_SECRET: optional(z.string().min(16)),
   POOL_DIRECTORY_URL: addresses,
   POOL_CERTIFICATE: optional(pem),
   POOL_KEY: optional(pem),
@@ -76,6 +78,12 @@ export interface Configuration {
     readonly apiKey: string | null;
     /** Models to list; an empty list passes every model name on. */
     readonly models: readonly string[];
+  };
+  readonly search: {
+    /** Addresses that may score answers; one that ends in a slash allows all below it. */
+    readonly webhooks: readonly string[];
+    /** What calls of them are signed with; null: they are not. */
+    readonly webhookSecret: string | null;
   };
   readonly pool: {
     /** Addresses that tell of the pool's nodes: any nodes, or a directory's door. Empty: there is no pool. */
@@ -151,6 +159,7 @@ export function parseConfiguration(environment: Record<string, unknown>): Config
       apiKey: variables.UPSTREAM_API_KEY ?? null,
       models: variables.UPSTREAM_MODELS,
     },
+    search: { webhooks: variables.SEARCH_WEBHOOKS, webhookSecret: variables.SEARCH_WEBHOOK_SECRET ?? null },
     pool: { directoryUrls: variables.POOL_DIRECTORY_URL.map(withoutSlash), tls: poolTls(variables) },
     supabase:
       variables.SUPABASE_URL === undefined

@@ -70,6 +70,7 @@ const descriptions: Record<number, string> = {
   502: 'The upstream failed',
   503: 'A part that is needed cannot be reached; try again',
   504: 'The upstream took too long',
+  508: 'A search would call itself',
 };
 
 type Dialect = 'openai' | 'open-inference' | 'problem';

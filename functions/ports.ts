@@ -70,7 +70,7 @@ export interface ObjectStore {
 }
 
 /** Names of the WebAssembly modules that the product ships. */
-export type WasmModuleName = 'inference' | 'cache' | 'routing' | 'analytics';
+export type WasmModuleName = 'inference' | 'cache' | 'routing' | 'analytics' | 'search';
 
 /** Compiled WebAssembly modules, however the host loads them. Where a host has relaxed SIMD, it picks that build. */
 export interface WasmModules {
@@ -93,6 +93,56 @@ export interface Singletons {
     name: string,
     change: (state: State | null) => { state: State; result: Result },
   ): Promise<Result>;
+}
+
+/** Entries of a search's log that one reading gives at most. */
+export const searchEntriesEachMax = 100;
+
+/** One durable search: whose it is, and which one. Both are UUIDs. */
+export interface SearchKey {
+  readonly tenantId: string;
+  readonly id: string;
+}
+
+/** The log of one search. Entries are texts in JSON; what they say is not the host's business. */
+export interface SearchJournal {
+  /**
+   * The entries from number `after` on, counted from 0, up to `searchEntriesEachMax`: at once where there are any, else
+   * as soon as one comes, or none after `waitMs`. Null where there is no such search.
+   */
+  read(after: number, waitMs: number): Promise<string[] | null>;
+  /**
+   * Adds entries where the log has `length` of them, and keeps whether the search is to go on; false where the log has
+   * another length. A driver whose turn was taken by another gets `SearchJournalLost`.
+   */
+  append(length: number, entries: readonly string[], isRunning: boolean): Promise<boolean>;
+}
+
+/** Another driver has taken the search up; this one is to stop, and writes nothing any more. */
+export class SearchJournalLost extends Error {
+  override readonly name = 'SearchJournalLost';
+}
+
+/** Carries a search on until it is done or `signal` aborts. */
+export type SearchDriver = (
+  key: SearchKey,
+  journal: SearchJournal,
+  background: Background,
+  signal: AbortSignal,
+) => Promise<void>;
+
+/** Searches that outlive requests and isolates: a Durable Object each on Workers, rows in Postgres elsewhere. */
+export interface Searches {
+  /** Keeps a new search. */
+  create(key: SearchKey, entries: readonly string[], isRunning: boolean): Promise<void>;
+  /** The log of a search, for everyone but its driver. */
+  journal(key: SearchKey): SearchJournal;
+  /** Sees to it that the search is driven, by one driver at a time. */
+  wake(key: SearchKey, background: Background): Promise<void>;
+  /** Takes up the tenant's searches whose driver is gone, where the host does not by itself. */
+  takeUp(tenantId: string, background: Background): void;
+  /** Names the driver; called once, before anything else. */
+  drivenBy(drive: SearchDriver): void;
 }
 
 /** Verifies a user's JSON Web Token and tells whose it is. Absent where no identity provider is configured. */
@@ -118,6 +168,7 @@ export interface Platform {
   readonly objects: ObjectStore;
   readonly wasm: WasmModules;
   readonly singletons: Singletons;
+  readonly searches: Searches;
   readonly identity: Identity | null;
   readonly log: Log;
   /** `fetch` with the certificate that nodes of the pool ask for; null where they ask for none. */

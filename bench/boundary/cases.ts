@@ -16,6 +16,7 @@ const files: Record<WasmModuleName, string> = {
   analytics: 'wasm-rust/pkg/analytics/treeline_analytics_bg.wasm',
   cache: 'wasm-go/dist/cache.wasm',
   routing: 'wasm-go/dist/routing.wasm',
+  search: 'wasm-rust/pkg/search/treeline_search_bg.wasm',
   inference: 'wasm-rust/pkg/inference/treeline_inference_bg.wasm',
 };
 

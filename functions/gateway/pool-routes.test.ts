@@ -8,6 +8,7 @@ import {
   ManualClock,
   MemoryBackground,
   MemoryLog,
+  noSearches,
   ScriptedSql,
   seededRandom,
 } from '../../tests/support/ports.ts';
@@ -49,6 +50,7 @@ async function setUp(behaviour: NodeBehaviour, more: Record<string, string> = {}
     poolFetch: null,
     log: new MemoryLog(),
     singletons: { update: () => Promise.reject(new Error('nothing here is single')) },
+    searches: noSearches,
     objects: { open: async () => null },
     wasm: goModules,
     staticModel: async () => repositoryFile('wasm-rust/pkg/static/treeline-static-v1.tlm'),
@@ -88,6 +90,10 @@ test('models of the isolate and of the pool are listed, each with its owner, and
     ['encoder', 'pool'],
     [chatModel.name, 'pool'],
     ['far', 'upstream'],
+    // Each of them may be searched over; whether the upstream's chat is for the upstream to say.
+    [`abmcts/${chatModel.name}`, 'treeline'],
+    ['abmcts/far', 'treeline'],
+    ['abmcts/encoder', 'treeline'],
   ]);
   expect((await json(`/v1/models/${chatModel.name}`)).body).toMatchObject({ owned_by: 'pool', created: 1_793_491_200 });
 });

@@ -1,7 +1,14 @@
 import { createReadStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { ManualClock, MemoryBackground, MemoryLog, ScriptedSql, seededRandom } from '../../tests/support/ports.ts';
+import {
+  ManualClock,
+  MemoryBackground,
+  MemoryLog,
+  noSearches,
+  ScriptedSql,
+  seededRandom,
+} from '../../tests/support/ports.ts';
 import { repositoryFile } from '../../tests/wasm/modules.ts';
 import { initSync } from '../../wasm-rust/pkg/inference/treeline_inference.js';
 import { ApiError } from '../errors.ts';
@@ -45,6 +52,7 @@ function fileHost(objects: ObjectStore): Platform {
     poolFetch: null,
     log: new MemoryLog(),
     singletons: { update: unused },
+    searches: noSearches,
     objects,
     wasm: {
       // The plain build, which every Node runs.

@@ -6,6 +6,7 @@ import { hasRelaxedSimd } from '../wasm/relaxed-simd.ts';
 import { createSupabaseIdentity } from './identity-supabase.ts';
 import { createBucketStore } from './objects-supabase.ts';
 import { createUpstashStore } from './redis-upstash.ts';
+import { createSqlSearches } from './sql-searches.ts';
 import { createSql } from './sql-select.ts';
 import { createSqlSingletons } from './sql-singletons.ts';
 import { unconfiguredSql } from './sql-unconfigured.ts';
@@ -17,6 +18,7 @@ const files: Record<WasmModuleName | 'static-model', URL> = {
   cache: new URL('../../wasm-go/dist/cache.wasm', import.meta.url),
   routing: new URL('../../wasm-go/dist/routing.wasm', import.meta.url),
   inference: new URL(`../../wasm-rust/pkg/inference/${inferenceFile}`, import.meta.url),
+  search: new URL('../../wasm-rust/pkg/search/treeline_search_bg.wasm', import.meta.url),
   analytics: new URL('../../wasm-rust/pkg/analytics/treeline_analytics_bg.wasm', import.meta.url),
   'static-model': new URL('../../wasm-rust/pkg/static/treeline-static-v1.tlm', import.meta.url),
 };
@@ -70,6 +72,7 @@ function createPlatform(configuration: Configuration): Platform {
     wasm,
     poolFetch: poolFetch(configuration),
     singletons: createSqlSingletons(sql, systemClock, systemRandom),
+    searches: createSqlSearches({ sql, clock: systemClock, log: systemLog }),
     identity: supabase === null ? null : createSupabaseIdentity(supabase),
     staticModel: () => Deno.readFile(files['static-model']),
   };

@@ -3,12 +3,14 @@ import cacheModule from '../../wasm-go/dist/cache.wasm';
 import routingModule from '../../wasm-go/dist/routing.wasm';
 import analyticsModule from '../../wasm-rust/pkg/analytics/treeline_analytics_bg.wasm';
 import inferenceModule from '../../wasm-rust/pkg/inference/treeline_inference_bg.wasm';
+import searchModule from '../../wasm-rust/pkg/search/treeline_search_bg.wasm';
 import staticModelBytes from '../../wasm-rust/pkg/static/treeline-static-v1.tlm';
 import { createApp } from '../app.ts';
 import { type Configuration, parseConfiguration } from '../configuration.ts';
-import type { ObjectStore, Platform, WasmModules } from '../ports.ts';
+import type { ObjectStore, Platform, SearchDriver, WasmModules } from '../ports.ts';
 import { createSupabaseIdentity } from './identity-supabase.ts';
 import { createUpstashStore } from './redis-upstash.ts';
+import { durableSearches, type SearchNamespace, searchObject } from './searches-durable.ts';
 import { durableSingletons, type SingletonNamespace } from './singletons-durable.ts';
 import { createSql } from './sql-select.ts';
 import { unconfiguredSql } from './sql-unconfigured.ts';
@@ -27,6 +29,7 @@ interface Bindings extends Record<string, unknown> {
   readonly MODELS?: Bucket;
   readonly HYPERDRIVE?: { readonly connectionString: string };
   readonly SINGLETON: SingletonNamespace;
+  readonly SEARCH: SearchNamespace;
   /** A certificate of `mtls_certificates`, where the pool's nodes ask for one. */
   readonly POOL?: { fetch: typeof fetch };
 }
@@ -49,7 +52,8 @@ function objectStore(bindings: Bindings): ObjectStore {
 /** Workers compile at deployment, never at run time, and have relaxed SIMD. */
 const wasm: WasmModules = {
   async compiled(name) {
-    return { cache: cacheModule, routing: routingModule, inference: inferenceModule, analytics: analyticsModule }[name];
+    const modules = { cache: cacheModule, routing: routingModule, inference: inferenceModule };
+    return { ...modules, analytics: analyticsModule, search: searchModule }[name];
   },
 };
 
@@ -74,6 +78,9 @@ function createPlatform(bindings: Bindings, configuration: Configuration): Platf
     objects: objectStore(bindings),
     wasm,
     singletons: durableSingletons(bindings.SINGLETON),
+    searches: durableSearches(bindings.SEARCH, (drive) => {
+      driveSearch = drive;
+    }),
     poolFetch: poolFetch(bindings),
     identity: supabase === null ? null : createSupabaseIdentity(supabase),
     staticModel: async () => new Uint8Array(staticModelBytes),
@@ -81,13 +88,27 @@ function createPlatform(bindings: Bindings, configuration: Configuration): Platf
 }
 
 let app: ReturnType<typeof createApp> | null = null;
+let driveSearch: SearchDriver | null = null;
+
+/** The isolate's one application, for requests and durable objects alike: the modules' glue is the isolate's too. */
+function applicationOf(bindings: Bindings): ReturnType<typeof createApp> {
+  if (app === null) {
+    const configuration = parseConfiguration(bindings);
+    app = createApp(createPlatform(bindings, configuration), configuration);
+  }
+  return app;
+}
+
+/** The durable object of one search. */
+export class Search extends searchObject<Bindings>((bindings) => {
+  applicationOf(bindings);
+  if (driveSearch === null) throw new Error('The application has named no driver of searches.');
+  return driveSearch;
+}) {}
 
 export default {
   fetch(request: Request, bindings: Bindings, context: ExecutionContext): Response | Promise<Response> {
-    if (app === null) {
-      const configuration = parseConfiguration(bindings);
-      app = createApp(createPlatform(bindings, configuration), configuration);
-    }
-    return app.fetch(request, { background: { run: (work: Promise<unknown>) => context.waitUntil(work) } });
+    const background = { run: (work: Promise<unknown>) => context.waitUntil(work) };
+    return applicationOf(bindings).fetch(request, { background });
   },
 };

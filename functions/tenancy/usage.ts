@@ -2,7 +2,7 @@
  * What tenants used, written after the answer. Events wait in a bounded queue, leave in batches, and wait on when the
  * database is away; an event that finds the queue full is counted and logged, never dropped in silence.
  */
-import { hex } from '../digest.ts';
+import { uuid } from '../identifiers.ts';
 import { type Clock, type Log, type Random, type Sql, SqlError } from '../ports.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
 import type { Caller } from './caller.ts';
@@ -61,14 +61,6 @@ interface UsagePorts {
   readonly random: Random;
   readonly metrics: Metrics;
   readonly log: Log;
-}
-
-/** A random UUID (RFC 9562, version 4). */
-function uuid(random: Random): string {
-  const bytes = random.bytes(16);
-  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x40;
-  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;
-  return hex(bytes).replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 }
 
 /** Collects usage and writes it. One an isolate. */

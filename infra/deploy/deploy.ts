@@ -84,6 +84,7 @@ function supabaseSizes(folder: string): Size[] {
     'wasm-rust/pkg/analytics/treeline_analytics_bg.wasm',
     'wasm-rust/pkg/inference/treeline_inference_bg.wasm',
     'wasm-rust/pkg/inference/treeline_inference_plain_bg.wasm',
+    'wasm-rust/pkg/search/treeline_search_bg.wasm',
     'wasm-rust/pkg/static/treeline-static-v1.tlm',
   ];
   const bytes = paths.reduce((sum, path) => sum + statSync(path).size, 0);

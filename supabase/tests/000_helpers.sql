@@ -83,4 +83,12 @@ insert into treeline.experiment_events (tenant_id, experiment_id, subject, at_ms
 ('aaaaaaaa-0000-4000-8000-000000000001', 'aaaaaaaaaaaa', 'live', 1, '{}'),
 ('bbbbbbbb-0000-4000-8000-000000000002', 'bbbbbbbbbbbb', 'live', 1, '{}');
 
+insert into treeline.searches (tenant_id, id, length, is_running) values
+('aaaaaaaa-0000-4000-8000-000000000001', 'cccccccc-0000-4000-8000-000000000001', 1, true),
+('bbbbbbbb-0000-4000-8000-000000000002', 'dddddddd-0000-4000-8000-000000000001', 1, true);
+
+insert into treeline.search_entries (tenant_id, search_id, number, entry) values
+('aaaaaaaa-0000-4000-8000-000000000001', 'cccccccc-0000-4000-8000-000000000001', 0, '{}'),
+('bbbbbbbb-0000-4000-8000-000000000002', 'dddddddd-0000-4000-8000-000000000001', 0, '{}');
+
 insert into treeline.singletons (name, state) values ('shared', '{"n": 1}');

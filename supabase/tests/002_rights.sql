@@ -53,6 +53,26 @@ insert into expectation (role_name, table_name, action, whose, outcome) values
 ('treeline_edge', 'experiment_events', 'insert', 'none', '42501'),
 ('treeline_edge', 'experiment_events', 'update', 'own', '42501'),
 ('treeline_edge', 'experiment_events', 'delete', 'own', '42501'),
+('treeline_edge', 'searches', 'select', 'own', 'rows:1'),
+('treeline_edge', 'searches', 'select', 'other', 'rows:0'),
+('treeline_edge', 'searches', 'select', 'none', 'rows:0'),
+('treeline_edge', 'searches', 'insert', 'own', 'rows:1'),
+('treeline_edge', 'searches', 'insert', 'other', '42501'),
+('treeline_edge', 'searches', 'insert', 'none', '42501'),
+('treeline_edge', 'searches', 'update', 'own', 'rows:1'),
+('treeline_edge', 'searches', 'update', 'other', 'rows:0'),
+('treeline_edge', 'searches', 'update', 'none', 'rows:0'),
+('treeline_edge', 'searches', 'delete', 'own', 'rows:1'),
+('treeline_edge', 'searches', 'delete', 'other', 'rows:0'),
+('treeline_edge', 'searches', 'delete', 'none', 'rows:0'),
+('treeline_edge', 'search_entries', 'select', 'own', 'rows:1'),
+('treeline_edge', 'search_entries', 'select', 'other', 'rows:0'),
+('treeline_edge', 'search_entries', 'select', 'none', 'rows:0'),
+('treeline_edge', 'search_entries', 'insert', 'own', 'rows:1'),
+('treeline_edge', 'search_entries', 'insert', 'other', '42501'),
+('treeline_edge', 'search_entries', 'insert', 'none', '42501'),
+('treeline_edge', 'search_entries', 'update', 'own', '42501'),
+('treeline_edge', 'search_entries', 'delete', 'own', '42501'),
 ('treeline_edge', 'singletons', 'select', 'own', '42501'),
 ('treeline_edge', 'singletons', 'insert', 'own', '42501'),
 ('treeline_edge', 'singletons', 'update', 'own', '42501'),
@@ -67,7 +87,7 @@ select
     'own' as whose,
     '42501' as outcome
 from unnest(array['anon', 'authenticated', 'service_role']) as role_name
-cross join unnest(array['tenants', 'api_keys', 'usage', 'experiments', 'experiment_events', 'singletons']) as table_name
+cross join unnest(array['tenants', 'api_keys', 'usage', 'experiments', 'experiment_events', 'singletons', 'searches', 'search_entries']) as table_name
 cross join unnest(array['select', 'insert', 'update', 'delete']) as action;
 
 -- Every table is in the list for the edge: a new one without a line here fails.
@@ -114,6 +134,23 @@ insert into statement (table_name, action, template) values
 ),
 ('experiment_events', 'update', 'update treeline.experiment_events set at_ms = 0 where tenant_id = %1$L'),
 ('experiment_events', 'delete', 'delete from treeline.experiment_events where tenant_id = %1$L'),
+('searches', 'select', 'select from treeline.searches where tenant_id = %1$L'),
+(
+    'searches',
+    'insert',
+    'insert into treeline.searches (tenant_id, id, length, is_running) values (%1$L, gen_random_uuid(), 1, true)'
+),
+('searches', 'update', 'update treeline.searches set is_running = true where tenant_id = %1$L'),
+('searches', 'delete', 'delete from treeline.searches where tenant_id = %1$L'),
+('search_entries', 'select', 'select from treeline.search_entries where tenant_id = %1$L'),
+(
+    'search_entries',
+    'insert',
+    'insert into treeline.search_entries (tenant_id, search_id, number, entry)
+    values (%1$L, ''cccccccc-0000-4000-8000-000000000001'', 1, ''{}'')'
+),
+('search_entries', 'update', 'update treeline.search_entries set entry = ''{}'' where tenant_id = %1$L'),
+('search_entries', 'delete', 'delete from treeline.search_entries where tenant_id = %1$L'),
 ('singletons', 'select', 'select from treeline.singletons'),
 ('singletons', 'insert', 'insert into treeline.singletons (name) values (''new'')'),
 ('singletons', 'update', 'update treeline.singletons set token = 0'),

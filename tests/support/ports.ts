@@ -4,6 +4,7 @@ import type {
   Clock,
   Log,
   Random,
+  Searches,
   SharedStore,
   Sql,
   SqlRow,
@@ -152,4 +153,13 @@ export const goModules: WasmModules = {
   async compiled(name) {
     return new WebAssembly.Module(repositoryFile(`wasm-go/dist/${name}.wasm`));
   },
+};
+
+/** A host that keeps no searches. */
+export const noSearches: Searches = {
+  create: () => Promise.reject(new Error('no searches are kept here')),
+  journal: () => ({ read: async () => null, append: async () => false }),
+  wake: async () => {},
+  takeUp: () => {},
+  drivenBy: () => {},
 };
