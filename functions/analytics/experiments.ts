@@ -278,6 +278,7 @@ export class Experiments {
     );
   }
 
+  /** Stores a declaration that comes after all that are there, however fast they follow each other. */
   async #storeArm(
     live: LiveExperiment,
     arm: string,
@@ -285,9 +286,15 @@ export class Experiments {
     active: boolean,
   ): Promise<DescribedExperiment> {
     const { tenantId, name } = live.stored;
-    const event = armEvent(live.stored, arm, settings, active, this.#ports.clock.now());
+    const arms = await this.#live.use(live, (core) => core.arms);
+    const presentAtMs = arms.find((other) => other.name === arm)?.atMs ?? 0;
+    const atMs = Math.max(this.#ports.clock.now(), presentAtMs + 1);
+    const event = armEvent(live.stored, arm, settings, active, atMs);
     if (active) await this.#check(live.stored, [event]);
-    await this.#store.add(tenantId, [event]);
+    const stored = await this.#store.add(tenantId, [event]);
+    if (!stored.has(event.subject)) {
+      throw new ApiError('overloaded', `The arm "${arm}" was changed by another call at the same moment; try again.`);
+    }
     return this.describe(tenantId, name);
   }
 
