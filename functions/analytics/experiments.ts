@@ -23,10 +23,10 @@ import { EventQueue } from './event-queue.ts';
 import { type LiveExperiment, LiveExperiments } from './live-experiments.ts';
 import type { Measurement } from './measurement.ts';
 import { measuredRewards, wholeReward, worstRewards } from './rewards.ts';
-import { decisionSubject, ExperimentStore, listLengthMax, type StoredEvent, type StoredExperiment } from './store.ts';
+import { decisionSubject, ExperimentStore, type StoredEvent, type StoredExperiment } from './store.ts';
 
 /** Experiments that a tenant may have, those that ended among them. */
-export const experimentsMax = listLengthMax;
+export const experimentsMax = 10_000;
 /** Decisions that an off-policy estimate looks at, at most. */
 export const loggedDecisionsMax = 20_000;
 const experimentIdBytes = 6;

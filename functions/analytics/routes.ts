@@ -118,10 +118,10 @@ const createRouteOf = createRoute({
 const listRoute = createRoute({
   method: 'get',
   path: '/v1/experiments',
-  summary: 'The experiments, newest first',
+  summary: 'The experiments, newest first, 1,000 at most',
   security,
   responses: {
-    200: json('All of them', z.object({ object: z.literal('list'), data: z.array(shownExperiment) })),
+    200: json('The experiments', z.object({ object: z.literal('list'), data: z.array(shownExperiment) })),
     ...failures('openai'),
   },
 });
