@@ -33,8 +33,8 @@ export const doorDeadlineMsMax = 600_000;
 export const doorDeadlineMsDefault = 60_000;
 /** Answers that a call may want. */
 export const choicesMax = 16;
-/** Milliseconds of silence after which a stream says that it is alive. */
-export const keepAliveMs = 10_000;
+/** Milliseconds of silence after which a stream says that it is alive. By its writing a host notices a client that is gone. */
+export const keepAliveMs = 2_000;
 
 const prefix = 'abmcts/';
 

@@ -22,6 +22,7 @@ import { eventsOf } from './events.ts';
 import type { Change, SearchService } from './service.ts';
 import { searchSchema, shownSearch } from './shown.ts';
 import type { SearchState } from './state.ts';
+import { viewOf } from './view.ts';
 
 /** Longest wait of one request for answers to score, in milliseconds. */
 export const askWaitMsMax = 20_000;
@@ -158,6 +159,15 @@ const eventsRoute = createRoute({
   },
 });
 
+const viewRoute = createRoute({
+  method: 'get',
+  path: '/v1/search/{id}/view',
+  summary: 'A page that draws the tree of a search, and loads itself again while it grows',
+  security,
+  request: { params },
+  responses: { 200: { description: 'The page', content: { 'text/html': { schema: z.string() } } }, ...searchFailures },
+});
+
 interface SearchRouteServices {
   readonly search: SearchService;
   readonly clock: Clock;
@@ -241,6 +251,10 @@ export function searchRoutes({ search, clock }: SearchRouteServices) {
     .openapi(getSearchRoute, async (context) => {
       const { id } = context.req.valid('param');
       return context.json(await shown(context, keyOf(context, id)), 200);
+    })
+    .openapi(viewRoute, async (context) => {
+      const { id } = context.req.valid('param');
+      return context.html(await search.look(keyOf(context, id), context.env.background, viewOf));
     })
     .openapi(cancelRoute, async (context) => {
       const key = keyOf(context, context.req.valid('param').id);
