@@ -141,10 +141,7 @@ function createServices(platform: Platform, configuration: Configuration) {
     chat,
     search,
     experiments,
-    virtualModels: [
-      searchDoor({ search, clock, random }),
-      experimentModels({ experiments, chat, clock, log }),
-    ],
+    virtualModels: [searchDoor({ search, clock, random }), experimentModels({ experiments, chat, clock, log })],
     authentication: new Authentication({ sql, identity, clock }, configuration.anonymousTenantId),
     embedding,
     pool,
