@@ -210,16 +210,15 @@ export function rendered({ template: source, variables }: z.infer<typeof templat
   return isComplete ? shown : null;
 }
 
-/** Scorers that give the same answer the same score, each time. */
-const exactScorers = new Set(['json_schema', 'pattern', 'exact', 'numeric', 'similarity']);
-
 /**
- * The algorithm that `auto` stands for. Where scores are free of noise, taking the best answer so far and refining it is
- * hard to beat; where a judge gives them, an answer that looks best may only have been lucky, and AB-MCTS weighs that.
+ * The algorithm that `auto` stands for, by the curves of docs/BENCHMARKS.md. Where a score without noise comes with what
+ * to mend, refining the best answer is hard to beat. Where it only says right or wrong, there is nothing to climb. All
+ * else is AB-MCTS's: never the best on an easy problem, never stuck on a hard one.
  */
 export function algorithmFor(wanted: z.infer<typeof tuning.algorithm>, scorer: Scorer): SearchDefinition['algorithm'] {
   if (wanted !== 'auto') return wanted;
-  return exactScorers.has(scorer.type) ? 'best-first' : 'abmcts-a';
+  if (scorer.type === 'json_schema' || scorer.type === 'numeric') return 'best-first';
+  return scorer.type === 'exact' ? 'repeated-sampling' : 'abmcts-a';
 }
 
 /** Models that a search calls, without repetition. */

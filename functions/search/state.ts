@@ -134,6 +134,11 @@ export class SearchState {
     return this.#lastFailure;
   }
 
+  /** Failures since the last success. */
+  get failuresInRow(): number {
+    return this.#failuresInRow;
+  }
+
   get failures(): number {
     return this.trials.filter(({ status }) => status === 'failed').length;
   }

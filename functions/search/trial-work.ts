@@ -9,10 +9,13 @@ import { promptFor } from './prompts.ts';
 import type { TrialWork } from './run.ts';
 import { ScoringFailed, scoreOf } from './scorers/score.ts';
 import type { WebhookConfiguration } from './scorers/webhook.ts';
-import type { SearchState, TrialState } from './state.ts';
+import { failuresInRowMax, type SearchState, type TrialState } from './state.ts';
 
 /** Characters of an answer that are kept; what is longer fails its trial. */
 export const answerLengthMax = 65_536;
+
+/** Pause after a failure, in milliseconds; twice as long after each one more in a row: an upstream may need time. */
+export const failurePauseMs = 100;
 
 /** What trials are carried out with. */
 export interface TrialServices {
@@ -98,6 +101,8 @@ export class ModelWork implements TrialWork {
       const usage: readonly ModelUsage[] = thrown instanceof ScoringFailed ? thrown.usage : [];
       const late = new ApiError('upstream_timeout', `The call took longer than ${timeoutMs} ms.`);
       const { code, message } = timeout.aborted ? late : toApiError(cause);
+      await pause(failurePauseMs * 2 ** Math.min(state.failuresInRow, failuresInRowMax), signal);
+      if (signal.aborted) return null;
       return { type: 'failed', at: this.#services.clock.now(), trial: trial.id, stage, code, message, usage };
     }
   }
@@ -110,4 +115,19 @@ export class ModelWork implements TrialWork {
     const { batch } = await embedding.embed(model, { kind: 'texts', texts: [left, right] }, call);
     return similarity(batch, 0, 1);
   }
+}
+
+/** Waits, at most until `signal` aborts. */
+function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, milliseconds);
+    signal.addEventListener(
+      'abort',
+      () => {
+        clearTimeout(timer);
+        resolve();
+      },
+      { once: true },
+    );
+  });
 }
