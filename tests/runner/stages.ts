@@ -193,9 +193,16 @@ export const stages: readonly Stage[] = [
     onRequest: true,
   },
   {
+    name: 'e2e-search',
+    title: 'searches through workerd and Deno, by OpenAI’s client, and across kills of the edge',
+    commands: [vitest('--config', 'tests/e2e/vitest.config.ts', 'tests/e2e/search')],
+    counts: vitestCounts,
+    limitSeconds: 600,
+  },
+  {
     name: 'e2e-pool',
     title: 'chat through the edge, in workerd and in Deno, by real nodes that it discovers',
-    commands: [vitest('--config', 'tests/e2e/vitest.config.ts')],
+    commands: [vitest('--config', 'tests/e2e/vitest.config.ts', '--exclude', 'tests/e2e/search*')],
     counts: vitestCounts,
     needs: 'cargo',
     limitSeconds: 900,
