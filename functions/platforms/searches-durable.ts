@@ -15,6 +15,8 @@ export const watchMs = 20_000;
 export const driveMsMax = 600_000;
 /** Longest wait of one call for entries, in milliseconds. */
 export const waitMsMax = 30_000;
+/** Milliseconds after which a search is not driven any more: deadlines are shorter, so it cannot be. 2 days. */
+export const driveAgeMsMax = 2 * 86_400_000;
 /** Milliseconds that a search is kept after its end: 7 days. */
 export const retentionMs = 7 * 86_400_000;
 
@@ -84,7 +86,7 @@ export function searchObject<Bindings>(driverOf: (bindings: Bindings) => SearchD
     async alarm(): Promise<void> {
       const head = this.#head;
       if (head === null) return;
-      if (!head.isRunning) {
+      if (!head.isRunning || Date.now() > head.since + driveAgeMsMax) {
         await this.#keepOrDelete(head);
         return;
       }

@@ -21,13 +21,15 @@ export const leaseMs = 15_000;
 /** Milliseconds after which a driver extends its lease. */
 export const renewMs = 5_000;
 /** Pause between two looks at a log that is waited for, in milliseconds. */
-export const pollMs = 250;
+export const pollMs = 400;
 /** Pause between two looks for searches without a driver, in milliseconds, for each tenant and isolate. */
 export const takeUpPauseMs = 3_000;
 /** Searches that one look takes up at most. */
 export const takeUpMax = 4;
 /** Tenants whose last look is remembered. */
 const tenantsMax = 1_000;
+/** Days after which a search without an entry is not taken up any more: deadlines are shorter, so it cannot be driven. */
+export const takeUpDaysMax = 2;
 /** Days that a search is kept after its last change. */
 export const retentionDays = 7;
 
@@ -66,6 +68,7 @@ const releaseText = `update treeline.searches set leased_until = null
 
 const orphansText = `select id::text as id from treeline.searches
   where tenant_id = $1 and is_running and (leased_until is null or leased_until <= clock_timestamp())
+    and changed_at > now() - make_interval(days => ${takeUpDaysMax})
   order by changed_at limit ${takeUpMax}`;
 
 const readText = `select entry from treeline.search_entries
