@@ -34,7 +34,7 @@ test.each([
   for (const pieces of [byteByByte(sent), [bytes(sent)]]) {
     const { answered, ended } = metered(new Response(bodyOf(pieces), { headers }), shown);
     expect(await answered.text()).toBe(expected);
-    expect(await ended).toEqual({ kind: 'whole', tokens: { inputTokens: 7, outputTokens: 3 } });
+    expect(await ended).toEqual({ kind: 'whole', tokens: { inputTokens: 7, outputTokens: 3 }, text: null });
   }
 });
 
@@ -43,9 +43,25 @@ test.each(['', '{}', '[1]', 'no JSON', `"${'x'.repeat(40_000)}"`])(
   async (text) => {
     const { answered, ended } = metered(new Response(bodyOf([bytes(text)]), { headers: whole }), shown);
     expect(await answered.text()).toBe(text);
-    expect(await ended).toEqual({ kind: 'whole', tokens: { inputTokens: null, outputTokens: null } });
+    expect(await ended).toEqual({ kind: 'whole', tokens: { inputTokens: null, outputTokens: null }, text: null });
   },
 );
+
+test.each([
+  ['whole', whole, '{"choices":[{"message":{"content":"grüße 🌲"}},{"message":{"content":"other"}}]}'],
+  [
+    'streamed',
+    stream,
+    ['grü', 'ße ', '🌲']
+      .map((content) => `data: {"choices":[{"index":0,"delta":{"content":"${content}"}}]}\r\n\r\n`)
+      .join('') +
+      'data: {"choices":[{"index":1,"delta":{"content":"other"}}]}\n\ndata: {"choices":[]}\n\ndata: [DONE]\n\n',
+  ],
+])('the first choice is read where it is asked for: %s', async (_, headers, sent) => {
+  const { answered, ended } = metered(new Response(bodyOf(byteByByte(sent)), { headers }), shown, true);
+  await answered.text();
+  expect(await ended).toMatchObject({ text: 'grüße 🌲' });
+});
 
 test('an answer of failure is not touched', async () => {
   const { answered } = metered(new Response('{"error":1}', { status: 429, headers: whole }), shown);

@@ -3,13 +3,19 @@
  * and tells how it ended.
  */
 import { countsIn, tailLengthMax } from '../gateway/usage-meter.ts';
+import { answerLengthMax, answerText } from './answer-text.ts';
 
 /** Bytes at the answer's beginning in which its first object must begin; an answer without one passes as it is. */
 const headBytesMax = 16_384;
 
 /** How an answer ended: all of it came, it broke off, or the client left. */
 export type AnswerEnd =
-  | { readonly kind: 'whole'; readonly tokens: { inputTokens: number | null; outputTokens: number | null } }
+  | {
+      readonly kind: 'whole';
+      readonly tokens: { inputTokens: number | null; outputTokens: number | null };
+      /** The first choice's text; null where it was not asked for, or the answer was too long to keep. */
+      readonly text: string | null;
+    }
   | { readonly kind: 'broken' }
   | { readonly kind: 'left' };
 
@@ -32,17 +38,21 @@ function joined(...parts: readonly Uint8Array[]): Uint8Array {
   return whole;
 }
 
-/** The answer with `shown` as its field `treeline`, and its end. */
+/** The answer with `shown` as its field `treeline`, and its end; with its text, where that `isRead`. */
 export function metered(
   response: Response,
   shown: object,
+  isRead = false,
 ): { readonly answered: Response; readonly ended: Promise<AnswerEnd> } {
   const headers = new Headers(response.headers);
   headers.delete('content-length');
   const { status } = response;
   if (response.body === null) {
     const tokens = { inputTokens: null, outputTokens: null };
-    return { answered: new Response(null, { status, headers }), ended: Promise.resolve({ kind: 'whole', tokens }) };
+    return {
+      answered: new Response(null, { status, headers }),
+      ended: Promise.resolve({ kind: 'whole', tokens, text: null }),
+    };
   }
   const isStream = headers.get('content-type')?.includes('event-stream') ?? false;
   const field = `"treeline":${JSON.stringify(shown)},`;
@@ -50,11 +60,14 @@ export function metered(
   // Held back until the first object begins; null afterwards.
   let head: Uint8Array | null = response.ok ? new Uint8Array() : null;
   let tail = '';
+  let kept: string | null = isRead ? '' : null;
   let broke = false;
   const source = response.body;
   const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>({
     transform(chunk, controller) {
-      tail = (tail + decoder.decode(chunk, { stream: true })).slice(-tailLengthMax);
+      const text = decoder.decode(chunk, { stream: true });
+      tail = (tail + text).slice(-tailLengthMax);
+      if (kept !== null) kept = kept.length + text.length > answerLengthMax ? null : kept + text;
       if (head === null) return controller.enqueue(chunk);
       head = joined(head, chunk);
       const opened = withField(head, isStream, field);
@@ -70,7 +83,10 @@ export function metered(
     broke = true;
   });
   const ended = watched.pipeTo(writable).then(
-    (): AnswerEnd => ({ kind: 'whole', tokens: tokensOf(tail) }),
+    (): AnswerEnd => ({
+      ...{ kind: 'whole', tokens: tokensOf(tail) },
+      text: kept === null ? null : answerText(kept, isStream),
+    }),
     (): AnswerEnd => ({ kind: broke ? 'broken' : 'left' }),
   );
   return { answered: new Response(readable, { status, headers }), ended };

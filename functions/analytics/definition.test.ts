@@ -34,6 +34,7 @@ test.each([
   ['a discount', { drift: { kind: 'discount', half_life_ms: 60_000 } }],
   ['detection', { drift: { kind: 'detect', delta: 0.01 } }],
   ['a rail with the trials that it needs', { rewards: [latency], rails: [rail], fallback: 'a' }],
+  ['a scored reward', { rewards: [{ name: 'a', source: 'scorer', scorer: { type: 'json_schema', schema: {} } }] }],
   ['a rail with a margin', { rewards: [latency], rails: [{ ...rail, margin: 0.5, confidence: 0.99 }], fallback: 'a' }],
 ])('the core takes %s', (_, more) => {
   const core = analytics.begin(toCoreDefinition(parsed(more)));
@@ -61,6 +62,11 @@ test.each([
   ['a zero character', { prompts: { a: 'x\0' } }],
   ['half a surrogate pair', { prompts: { '\ud800': 'x' } }],
   ['a cost without prices', { rewards: [{ name: 'a', source: 'cost' }] }],
+  [
+    'a scorer that needs more than the answer',
+    { rewards: [{ name: 'a', source: 'scorer', scorer: { type: 'client' } }] },
+  ],
+  ['a scorer that is not there', { rewards: [{ name: 'a', source: 'scorer' }] }],
   ['a name that is no name', { arms: [{ name: 'a/b', settings: {} }] }],
   ['an experiment as an arm’s model', { arms: [{ name: 'a', settings: { model: 'experiment/x' } }] }],
   ['more than may be stored', { prompts: { a: 'x'.repeat(200_000) } }],

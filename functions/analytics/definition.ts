@@ -3,6 +3,7 @@
  * analytics core. The core checks what a schema cannot say (that a rail's reward exists, and the like).
  */
 import { z } from '@hono/zod-openapi';
+import { type Scorer, scorerSchema } from '../search/definition.ts';
 import type { Settings } from './analytics-module.ts';
 
 /** Longest time that a window, a grace period or a bucket may have, in milliseconds: 30 days. */
@@ -51,7 +52,13 @@ export const settingsSchema = z
 const armSchema = z.object({ name: nameSchema, settings: settingsSchema });
 
 /** Where a reward's value comes from: feedback, or a chat call by the experiment's name. */
-const sourceSchema = z.enum(['feedback', 'latency_ms', 'cost', 'input_tokens', 'output_tokens']);
+const sourceSchema = z.enum(['feedback', 'latency_ms', 'cost', 'input_tokens', 'output_tokens', 'scorer']);
+
+/** The scorers that need the answer alone. */
+const answerScorers = new Set<Scorer['type']>(['json_schema', 'pattern', 'exact', 'numeric', 'judge']);
+const answerScorer = scorerSchema.refine(({ type }) => answerScorers.has(type), {
+  message: `must be one of ${[...answerScorers].join(', ')}`,
+});
 
 const rewardSchema = z.object({
   name: nameSchema,
@@ -60,6 +67,7 @@ const rewardSchema = z.object({
   weight: z.number().min(0).max(1e6).default(1),
   default: z.number().nullable().default(null),
   source: sourceSchema.default('feedback'),
+  scorer: answerScorer.optional(),
 });
 
 const railSchema = z.object({
@@ -144,6 +152,10 @@ export const definitionSchema = z
     message: 'a reward with the source "cost" needs prices',
     path: ['prices'],
   })
+  .refine(({ rewards }) => rewards.every(({ source, scorer }) => (source === 'scorer') === (scorer !== undefined)), {
+    message: 'a reward with the source "scorer" needs one, and no other has one',
+    path: ['rewards'],
+  })
   .refine(({ arms, prompts }) => arms.every(({ settings }) => hasPrompt(prompts, settings)), {
     message: 'an arm names a prompt_version that prompts does not have',
     path: ['arms'],
@@ -194,7 +206,7 @@ export function toCoreDefinition(definition: Definition): object {
   const { name, seed, floor, shadow, fallback, prior, sharing, features, policy, drift } = definition;
   return {
     ...{ name, seed, floor, shadow, fallback, prior, sharing, features },
-    rewards: definition.rewards.map(({ source: _, ...reward }) => reward),
+    rewards: definition.rewards.map(({ source: _, scorer: __, ...reward }) => reward),
     rails: definition.rails.map(toCoreRail),
     policy: tagged(policy),
     drift: drift.kind === 'stationary' ? 'stationary' : tagged(drift),

@@ -9,6 +9,7 @@ import type { VirtualModels } from '../gateway/virtual-models.ts';
 import { parseRequest } from '../openapi.ts';
 import type { Clock, Log } from '../ports.ts';
 import { metered } from './answer-meter.ts';
+import { isScored, scoresOf } from './answer-scores.ts';
 import { experimentPrefix, featuresSchema, nameSchema, taskSchema } from './definition.ts';
 import type { Decision, Experiments } from './experiments.ts';
 
@@ -80,11 +81,13 @@ async function answer(services: Services, { model, json }: ChatRequest, context:
   }
   if (!response.ok && isOfTheArm(response.status)) fail();
   const shown = { experiment: name, decision_id: decision.id, arm: decision.arm, propensity: decision.propensity };
-  const { answered, ended } = metered(response, shown);
+  const { answered, ended } = metered(response, shown, isScored(decision));
   const measured = ended.then(async (end) => {
     if (!response.ok || end.kind === 'left') return;
     const latencyMs = Math.max(0, clock.elapsed() - startedAt);
-    await experiments.measure(decision, end.kind === 'broken' ? null : { model: body.model, latencyMs, ...end.tokens });
+    if (end.kind === 'broken') return experiments.measure(decision, null);
+    const scores = end.text === null ? {} : await scoresOf(services, decision, body.messages, end.text, context);
+    return experiments.measure(decision, { model: body.model, latencyMs, ...end.tokens, scores });
   });
   background.run(measured);
   answered.headers.set(decisionIdHeader, decision.id);
@@ -99,7 +102,7 @@ const isOfTheArm = (status: number): boolean => status >= 500 || status === 429 
 function withSettings(
   request: { readonly messages: readonly unknown[] } & Record<string, unknown>,
   { settings, experiment, arm }: Decision,
-): Record<string, unknown> & { readonly model: string } {
+): Record<string, unknown> & { readonly model: string; readonly messages: readonly unknown[] } {
   const { model, prompt_version: version } = settings;
   if (typeof model !== 'string') {
     const which = arm === null ? 'The point chosen' : `The arm "${arm}"`;

@@ -8,4 +8,6 @@ export interface Measurement {
   /** Tokens as whoever answered counted them; null where nothing was said. */
   readonly inputTokens: number | null;
   readonly outputTokens: number | null;
+  /** Scores of the answer, by the names of the rewards that they are; one that could not be had is missing. */
+  readonly scores: Readonly<Record<string, number>>;
 }

@@ -7,7 +7,7 @@ function definitionOf(rewards: object[], prices: object = {}): Definition {
   return { ...definition, seed: 1 };
 }
 
-const measurement = { model: 'small', latencyMs: 800, inputTokens: 2_000, outputTokens: 500 };
+const measurement = { model: 'small', latencyMs: 800, inputTokens: 2_000, outputTokens: 500, scores: {} };
 const measuring = definitionOf(
   [
     { name: 'accepted' },
@@ -21,6 +21,15 @@ const measuring = definitionOf(
 
 test('a call gives the rewards that it measures, and none that is fed back', () => {
   expect(measuredRewards(measuring, measurement)).toEqual({ time: 800, money: 0.011, read: 2_000, written: 500 });
+});
+
+test('a score is the reward of its name; one that could not be had is missing', () => {
+  const scorer = { type: 'numeric', expected: 1 };
+  const scored = definitionOf([
+    { name: 'right', source: 'scorer', scorer },
+    { name: 'other', source: 'scorer', scorer },
+  ]);
+  expect(measuredRewards(scored, { ...measurement, scores: { right: 0.5, stray: 1 } })).toEqual({ right: 0.5 });
 });
 
 test('a cost is not guessed: without tokens or a price there is none', () => {

@@ -21,7 +21,7 @@ export function measuredRewards(definition: Definition, measured: Measurement): 
     output_tokens: measured.outputTokens,
   };
   const known = definition.rewards.flatMap(({ name, source }) => {
-    const value = figures[source];
+    const value = source === 'scorer' ? (measured.scores[name] ?? null) : figures[source];
     return value === null ? [] : [[name, value] as const];
   });
   return Object.fromEntries(known);

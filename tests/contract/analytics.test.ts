@@ -290,6 +290,24 @@ describe('a chat call by the experiment’s name', () => {
     expect(events.slice(1).some((event) => 'treeline' in event)).toBe(false);
   });
 
+  test('answers are scored behind the answer, whole and streamed', async () => {
+    const scorer = { type: 'pattern', pattern: 'gr.*e' };
+    const rewards = [
+      { name: 'german', source: 'scorer', scorer },
+      { name: 'number', source: 'scorer', scorer: { type: 'numeric', expected: 1 } },
+    ];
+    const name = await begin({ rewards, arms: [arms[0]] });
+    const body = { model: `experiment/${name}`, messages };
+    await client.json('/v1/chat/completions', { body });
+    await (await client.call('/v1/chat/completions', { body: { ...body, stream: true } })).text();
+    const arm = async () => (await analysis(name)).tasks[0]?.arms[0];
+    await expect.poll(arm, { timeout: 10_000 }).toMatchObject({ count: 2, mean: 0.5 });
+    expect((await arm()).rewards).toMatchObject([
+      { reward: 'german', mean: 1 },
+      { reward: 'number', mean: 0 },
+    ]);
+  });
+
   test('a failure of the model counts as the worst', async () => {
     const name = await begin({ ...measured, arms: [arms[0]] });
     fails = true;

@@ -232,7 +232,13 @@ test('a guard rail takes a slow arm out, and the fallback is served', async () =
   for (let at = 0; at < 200; at += 1) {
     const decision = await one.decide(name);
     const latencyMs = decision.arm === 'poor' ? 3_000 : 500;
-    await one.experiments.measure(decision, { model: 'm', latencyMs, inputTokens: null, outputTokens: null });
+    await one.experiments.measure(decision, {
+      model: 'm',
+      latencyMs,
+      inputTokens: null,
+      outputTokens: null,
+      scores: {},
+    });
     await one.feedback(decision.id, 1);
   }
   await one.background.settle();
