@@ -23,7 +23,13 @@ import { EventQueue } from './event-queue.ts';
 import { type LiveExperiment, LiveExperiments } from './live-experiments.ts';
 import type { Measurement } from './measurement.ts';
 import { measuredRewards, wholeReward, worstRewards } from './rewards.ts';
-import { decisionSubject, ExperimentStore, type StoredEvent, type StoredExperiment } from './store.ts';
+import {
+  decisionSubject,
+  ExperimentStore,
+  type ListedExperiment,
+  type StoredEvent,
+  type StoredExperiment,
+} from './store.ts';
 
 /** Experiments that a tenant may have, those that ended among them. */
 export const experimentsMax = 10_000;
@@ -117,8 +123,8 @@ export class Experiments {
     return this.describe(tenantId, stored.name);
   }
 
-  /** The tenant's experiments, newest first, without their arms. */
-  list(tenantId: string): Promise<StoredExperiment[]> {
+  /** The tenant's experiments, newest first. */
+  list(tenantId: string): Promise<ListedExperiment[]> {
     return this.#store.list(tenantId);
   }
 

@@ -14,7 +14,7 @@ import {
 } from './definition.ts';
 import type { DescribedExperiment, Experiments } from './experiments.ts';
 import { estimatesSchema, reportSchema, shownEstimates, shownReport } from './shown.ts';
-import type { StoredExperiment } from './store.ts';
+import type { ListedExperiment } from './store.ts';
 import { experimentPage } from './view/page.ts';
 
 /** The probability that any interval of a task is ever wrong, where the client does not say. */
@@ -26,17 +26,18 @@ const armParams = z.object({ name: nameSchema, arm: nameSchema });
 const decisionIdSchema = z.string().regex(/^[0-9a-f]{32}$/, 'must be 32 hexadecimal digits');
 
 const shownArm = z.object({ name: z.string(), settings: z.looseObject({}), active: z.boolean() });
-const shownExperiment = z
+const listedExperiment = z
   .object({
     id: z.string(),
     object: z.literal('experiment'),
     name: z.string(),
     created_at: z.int(),
     ended_at: z.int().nullable(),
-    definition: z.looseObject({}),
   })
+  .openapi('ListedExperiment');
+const shownExperiment = listedExperiment
+  .extend({ definition: z.looseObject({}), arms: z.array(shownArm) })
   .openapi('Experiment');
-const shownWithArms = shownExperiment.extend({ arms: z.array(shownArm) }).openapi('ExperimentWithArms');
 
 const decideSchema = z
   .object({ task: taskSchema.default(''), features: featuresSchema.default([]), durable: z.boolean().default(false) })
@@ -112,7 +113,7 @@ const createRouteOf = createRoute({
   security,
   middleware: boundJson,
   request: body(definitionSchema),
-  responses: { 201: json('The experiment', shownWithArms), ...failures('openai', 409, 429) },
+  responses: { 201: json('The experiment', shownExperiment), ...failures('openai', 409, 429) },
 });
 
 const listRoute = createRoute({
@@ -121,7 +122,7 @@ const listRoute = createRoute({
   summary: 'The experiments, newest first, 1,000 at most',
   security,
   responses: {
-    200: json('The experiments', z.object({ object: z.literal('list'), data: z.array(shownExperiment) })),
+    200: json('The experiments', z.object({ object: z.literal('list'), data: z.array(listedExperiment) })),
     ...failures('openai'),
   },
 });
@@ -132,7 +133,7 @@ const getRoute = createRoute({
   summary: 'An experiment and its arms',
   security,
   request: { params: experimentParams },
-  responses: { 200: json('The experiment', shownWithArms), ...failures('openai', 404) },
+  responses: { 200: json('The experiment', shownExperiment), ...failures('openai', 404) },
 });
 
 const putArmRoute = createRoute({
@@ -142,7 +143,7 @@ const putArmRoute = createRoute({
   security,
   middleware: boundJson,
   request: { params: armParams, ...body(z.object({ settings: settingsSchema }).openapi('ArmRequest')) },
-  responses: { 200: json('The experiment', shownWithArms), ...failures('openai', 404, 409, 429) },
+  responses: { 200: json('The experiment', shownExperiment), ...failures('openai', 404, 409, 429) },
 });
 
 const withdrawArmRoute = createRoute({
@@ -151,7 +152,7 @@ const withdrawArmRoute = createRoute({
   summary: 'Withdraw an arm; what it has shown stays',
   security,
   request: { params: armParams },
-  responses: { 200: json('The experiment', shownWithArms), ...failures('openai', 404, 409) },
+  responses: { 200: json('The experiment', shownExperiment), ...failures('openai', 404, 409) },
 });
 
 const endRoute = createRoute({
@@ -160,7 +161,7 @@ const endRoute = createRoute({
   summary: 'End an experiment: no more decisions, while feedback still counts',
   security,
   request: { params: experimentParams },
-  responses: { 200: json('The experiment', shownWithArms), ...failures('openai', 404) },
+  responses: { 200: json('The experiment', shownExperiment), ...failures('openai', 404) },
 });
 
 const decideRoute = createRoute({
@@ -216,17 +217,17 @@ const viewRoute = createRoute({
 
 const seconds = (milliseconds: number): number => Math.floor(milliseconds / 1e3);
 
-const shown = ({ id, name, createdAtMs, endedAtMs, definition }: StoredExperiment) => ({
+const listed = ({ id, name, createdAtMs, endedAtMs }: ListedExperiment) => ({
   id,
   object: 'experiment' as const,
   name,
   created_at: seconds(createdAtMs),
   ended_at: endedAtMs === null ? null : seconds(endedAtMs),
-  definition: { ...definition },
 });
 
-const withArms = ({ stored, arms }: DescribedExperiment) => ({
-  ...shown(stored),
+const shown = ({ stored, arms }: DescribedExperiment) => ({
+  ...listed(stored),
+  definition: { ...stored.definition },
   arms: arms
     .filter((arm) => arm.name !== '')
     .map(({ name, settings, active }) => ({ name, settings: { ...settings }, active })),
@@ -239,28 +240,28 @@ export function analyticsRoutes({ experiments }: { readonly experiments: Experim
   return createRouter()
     .openapi(createRouteOf, async (context) => {
       const { arms, ...definition } = context.req.valid('json');
-      return context.json(withArms(await experiments.create(tenantOf(context), definition, arms)), 201);
+      return context.json(shown(await experiments.create(tenantOf(context), definition, arms)), 201);
     })
     .openapi(listRoute, async (context) => {
       const all = await experiments.list(tenantOf(context));
-      return context.json({ object: 'list' as const, data: all.map(shown) }, 200);
+      return context.json({ object: 'list' as const, data: all.map(listed) }, 200);
     })
     .openapi(getRoute, async (context) => {
       const { name } = context.req.valid('param');
-      return context.json(withArms(await experiments.describe(tenantOf(context), name)), 200);
+      return context.json(shown(await experiments.describe(tenantOf(context), name)), 200);
     })
     .openapi(putArmRoute, async (context) => {
       const { name, arm } = context.req.valid('param');
       const { settings } = context.req.valid('json');
-      return context.json(withArms(await experiments.putArm(tenantOf(context), name, arm, settings)), 200);
+      return context.json(shown(await experiments.putArm(tenantOf(context), name, arm, settings)), 200);
     })
     .openapi(withdrawArmRoute, async (context) => {
       const { name, arm } = context.req.valid('param');
-      return context.json(withArms(await experiments.withdrawArm(tenantOf(context), name, arm)), 200);
+      return context.json(shown(await experiments.withdrawArm(tenantOf(context), name, arm)), 200);
     })
     .openapi(endRoute, async (context) => {
       const { name } = context.req.valid('param');
-      return context.json(withArms(await experiments.end(tenantOf(context), name)), 200);
+      return context.json(shown(await experiments.end(tenantOf(context), name)), 200);
     })
     .openapi(decideRoute, async (context) => {
       const { name } = context.req.valid('param');

@@ -15,15 +15,19 @@ const pagesMax = 50;
 /** Experiments that are listed at most. */
 export const listLengthMax = 1_000;
 
-/** An experiment as it is stored, without its state. */
-export interface StoredExperiment {
+/** An experiment as it is listed. */
+export interface ListedExperiment {
   readonly tenantId: string;
   /** 12 hexadecimal digits, with which the ids of its decisions begin. */
   readonly id: string;
   readonly name: string;
-  readonly definition: Definition;
   readonly createdAtMs: number;
   readonly endedAtMs: number | null;
+}
+
+/** An experiment as it is stored, without its state. */
+export interface StoredExperiment extends ListedExperiment {
+  readonly definition: Definition;
 }
 
 /** An event to store. */
@@ -55,22 +59,22 @@ export interface LoggedDecision {
   readonly rewards: Readonly<Record<string, number>>;
 }
 
-interface ExperimentRow extends Record<string, unknown> {
+interface ListedRow extends Record<string, unknown> {
   id: string;
   name: string;
-  definition: Definition;
   created_ms: string;
   ended_ms: string | null;
 }
 
-const experimentColumns = `id, name, definition, floor(extract(epoch from created_at) * 1000)::bigint::text as created_ms,
+type ExperimentRow = ListedRow & { definition: Definition };
+
+const listedColumns = `id, name, floor(extract(epoch from created_at) * 1000)::bigint::text as created_ms,
   floor(extract(epoch from ended_at) * 1000)::bigint::text as ended_ms`;
 
-const toExperiment = (tenantId: string, row: ExperimentRow): StoredExperiment => ({
+const toListed = (tenantId: string, row: ListedRow): ListedExperiment => ({
   tenantId,
   id: row.id,
   name: row.name,
-  definition: row.definition,
   createdAtMs: Number(row.created_ms),
   endedAtMs: row.ended_ms === null ? null : Number(row.ended_ms),
 });
@@ -118,11 +122,11 @@ export class ExperimentStore {
   }
 
   /** The tenant's experiments, newest first. */
-  list(tenantId: string): Promise<StoredExperiment[]> {
-    const text = `select ${experimentColumns} from treeline.experiments order by created_at desc, id limit $1`;
+  list(tenantId: string): Promise<ListedExperiment[]> {
+    const text = `select ${listedColumns} from treeline.experiments order by created_at desc, id limit $1`;
     return this.#sql.asTenant(tenantId, async (transaction) => {
-      const rows = await transaction.query<ExperimentRow>(text, [listLengthMax]);
-      return rows.map((row) => toExperiment(tenantId, row));
+      const rows = await transaction.query<ListedRow>(text, [listLengthMax]);
+      return rows.map((row) => toListed(tenantId, row));
     });
   }
 
@@ -140,7 +144,7 @@ export class ExperimentStore {
     by: { readonly name: string } | { readonly id: string },
   ): Promise<{ experiment: StoredExperiment; snapshot: string | null; watermark: string } | null> {
     const [column, value] = 'name' in by ? ['name', by.name] : ['id', by.id];
-    const text = `select ${experimentColumns}, encode(snapshot, 'base64') as snapshot,
+    const text = `select ${listedColumns}, definition, encode(snapshot, 'base64') as snapshot,
       snapshot_watermark::text as watermark from treeline.experiments where ${column} = $1`;
     return this.#sql.asTenant(tenantId, async (transaction) => {
       const rows = await transaction.query<ExperimentRow & { snapshot: string | null; watermark: string }>(text, [
@@ -148,7 +152,8 @@ export class ExperimentStore {
       ]);
       const [row] = rows;
       if (row === undefined) return null;
-      return { experiment: toExperiment(tenantId, row), snapshot: row.snapshot, watermark: row.watermark };
+      const experiment = { ...toListed(tenantId, row), definition: row.definition };
+      return { experiment, snapshot: row.snapshot, watermark: row.watermark };
     });
   }
 

@@ -36,3 +36,20 @@ test('an experiment without decisions has a page too', () => {
   const page = experimentPage(stored, { ...report, tasks: [], traffic: [] });
   expect(page).toContain('None yet.');
 });
+
+test('points of a space are told by their best, and not compared like arms', () => {
+  const space = [
+    { name: 'temperature', low: 0, high: 1, logarithmic: false, whole: false },
+    { name: 'model', options: ['small', 'large'] },
+  ];
+  const continuous = { ...stored, definition: { ...stored.definition, space } };
+  const [task] = report.tasks;
+  const tasks = task === undefined ? [] : [{ ...task, task: '', arms: [arm('', 0.5)], best: '', effects: [] }];
+  const page = experimentPage(continuous, {
+    ...{ ...report, tasks, traffic: [] },
+    best_point: { point: [0.25, 1], mean: 0.9, deviation: 0.1 },
+  });
+  expect(page).toContain('12 points were tried; 10 rewards came. Their mean is 0.5.');
+  expect(page).toContain('<b>temperature</b> 0.25');
+  expect(page).toContain('<b>model</b> large');
+});

@@ -52,7 +52,12 @@ function legend(arms: readonly string[]): string {
 }
 
 function taskSection(task: ShownTask): string {
-  const title = task.task === '' ? 'All tasks' : `Task ${escapeHtml(task.task)}`;
+  const title = task.task === '' ? 'Calls without a task' : `Task ${escapeHtml(task.task)}`;
+  const [points] = task.arms;
+  if (points?.arm === '') {
+    const mean = points.count === 0 ? '' : ` Their mean is ${rounded(points.mean)}.`;
+    return `<h2>${title}</h2><p>${points.decisions} points were tried; ${points.count} rewards came.${mean}</p>`;
+  }
   const lines = task.arms.map((arm): IntervalLine => {
     const { low, high } = arm.interval;
     const label = arm.active ? arm.arm : `${arm.arm} (withdrawn)`;

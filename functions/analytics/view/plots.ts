@@ -15,8 +15,8 @@ export interface IntervalLine {
 }
 
 const width = 720;
-const labelWidth = 200;
-const noteWidth = 130;
+const labelWidth = 180;
+const noteWidth = 180;
 const lineHeight = 26;
 const plotWidth = width - labelWidth - noteWidth;
 
