@@ -87,7 +87,19 @@ select
     'own' as whose,
     '42501' as outcome
 from unnest(array['anon', 'authenticated', 'service_role']) as role_name
-cross join unnest(array['tenants', 'api_keys', 'usage', 'experiments', 'experiment_events', 'singletons', 'searches', 'search_entries']) as table_name
+cross join
+    unnest(
+        array[
+            'tenants',
+            'api_keys',
+            'usage',
+            'experiments',
+            'experiment_events',
+            'singletons',
+            'searches',
+            'search_entries'
+        ]
+    ) as table_name
 cross join unnest(array['select', 'insert', 'update', 'delete']) as action;
 
 -- Every table is in the list for the edge: a new one without a line here fails.
