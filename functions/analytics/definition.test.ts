@@ -67,6 +67,7 @@ test.each([
     { rewards: [{ name: 'a', source: 'scorer', scorer: { type: 'client' } }] },
   ],
   ['a scorer that is not there', { rewards: [{ name: 'a', source: 'scorer' }] }],
+  ['arms of the same name', { arms: [1, 2].map((temperature) => ({ name: 'a', settings: { temperature } })) }],
   ['a name that is no name', { arms: [{ name: 'a/b', settings: {} }] }],
   ['an experiment as an arm’s model', { arms: [{ name: 'a', settings: { model: 'experiment/x' } }] }],
   ['more than may be stored', { prompts: { a: 'x'.repeat(200_000) } }],

@@ -156,6 +156,10 @@ export const definitionSchema = z
     message: 'a reward with the source "scorer" needs one, and no other has one',
     path: ['rewards'],
   })
+  .refine(({ arms }) => new Set(arms.map(({ name }) => name)).size === arms.length, {
+    message: 'two arms have the same name',
+    path: ['arms'],
+  })
   .refine(({ arms, prompts }) => arms.every(({ settings }) => hasPrompt(prompts, settings)), {
     message: 'an arm names a prompt_version that prompts does not have',
     path: ['arms'],
