@@ -222,10 +222,7 @@ function resumed(
   return entry;
 }
 
-const unchanged = (state: SearchState): Change<null> => {
-  void state;
-  return { entries: [], result: null };
-};
+const unchanged: Change<null> = { entries: [], result: null };
 
 /** Mounts `/v1/search`. */
 export function searchRoutes({ search, clock }: SearchRouteServices) {
@@ -260,7 +257,7 @@ export function searchRoutes({ search, clock }: SearchRouteServices) {
       const key = keyOf(context, context.req.valid('param').id);
       const cancelled: Entry = { type: 'finished', at: clock.now(), reason: 'cancelled' };
       await search.change(key, context.env.background, (state) =>
-        state.reason === null ? { entries: [cancelled], result: null } : unchanged(state),
+        state.reason === null ? { entries: [cancelled], result: null } : unchanged,
       );
       return context.json(await shown(context, key), 200);
     })
@@ -332,6 +329,7 @@ export function searchRoutes({ search, clock }: SearchRouteServices) {
       }));
       // By this, browsers stop asking (HTML Standard, section 9.2.3).
       if (isOver && after >= length) return context.body(null, 204);
+      // The route's type knows no streams; the document says what this is.
       return eventsOf((from, waitMs) => search.entries(key, from, waitMs), after) as never;
     });
 }

@@ -36,8 +36,8 @@ function layout(trials: readonly TrialState[]): {
   for (const { id, parent } of trials) depths.set(id, (depths.get(parent) ?? 0) + 1);
   const columns = new Map<number, number>();
   let leaves = 0;
-  // Children are asked after their parents, so from the last to the first every child comes before its parent; leaves
-  // get their columns first, by a walk that keeps subtrees together.
+  // Leaves get their columns first, by a walk that keeps subtrees together. Children are asked after their parents, so
+  // that from the last trial to the first every child has its column before its parent needs it.
   const waiting = [0];
   for (let id = waiting.pop(); id !== undefined; id = waiting.pop()) {
     const below = children.get(id) ?? [];
