@@ -8,6 +8,7 @@ import {
   __wbg_reset_state as resetGlue,
   offPolicy as rustOffPolicy,
 } from '../../wasm-rust/pkg/analytics/treeline_analytics.js';
+import { refusals } from '../wasm/refusals.ts';
 
 /** The settings of an arm: what a call under it uses. */
 export type Settings = Readonly<Record<string, number | string | boolean>>;
@@ -76,6 +77,8 @@ export class AnalyticsRefused extends Error {
     this.code = code;
   }
 }
+
+const refusing = refusals((code, message, cause) => new AnalyticsRefused(code, message, cause));
 
 /** The module's one live instance. */
 export interface AnalyticsModule {
@@ -152,17 +155,5 @@ export class ExperimentCore {
   /** Gives the memory back. */
   free(): void {
     this.#inner.free();
-  }
-}
-
-/** Gives the core's refusals their type; traps and all else pass. */
-function refusing<Result>(call: () => Result): Result {
-  try {
-    return call();
-  } catch (thrown) {
-    if (thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'string') {
-      throw new AnalyticsRefused(thrown.code, thrown.message, thrown);
-    }
-    throw thrown;
   }
 }

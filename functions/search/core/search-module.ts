@@ -8,6 +8,7 @@ import {
   Search as RustSearchClass,
   __wbg_reset_state as resetGlue,
 } from '../../../wasm-rust/pkg/search/treeline_search.js';
+import { refusals } from '../../wasm/refusals.ts';
 
 /** The number of the root: the problem itself. */
 export const rootNode = 0;
@@ -171,6 +172,8 @@ export class SearchRefused extends Error {
   }
 }
 
+const refusing = refusals((code, message, cause) => new SearchRefused(code, message, cause));
+
 /** The module's one live instance. */
 export interface SearchModule {
   /** A search that has not begun. */
@@ -314,17 +317,5 @@ export class SearchCore {
   /** Gives the memory back. */
   free(): void {
     this.#inner.free();
-  }
-}
-
-/** Gives the core's refusals their type; traps and all else pass. */
-function refusing<Result>(call: () => Result): Result {
-  try {
-    return call();
-  } catch (thrown) {
-    if (thrown instanceof Error && 'code' in thrown && typeof thrown.code === 'string') {
-      throw new SearchRefused(thrown.code, thrown.message, thrown);
-    }
-    throw thrown;
   }
 }
