@@ -5,8 +5,9 @@
 
 use std::time::{Duration, Instant};
 
-/// How long to watch, at most: about what is lost where it was in vain, once.
-pub const WATCH_MAX: Duration = Duration::from_micros(30);
+/// How long to watch, at most: about what is lost where it was in vain, once. It holds two wake-ups of an idle machine, some
+/// 30 µs each, and a short call between them, so that calls which have once slept come back to watching.
+pub const WATCH_MAX: Duration = Duration::from_micros(100);
 /// Looks between two looks at the clock.
 const LOOKS: u32 = 32;
 /// Waits that are slept through after watching in vain: 1, 2, 4, up to 2 to the power of this.

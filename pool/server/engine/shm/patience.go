@@ -7,9 +7,11 @@ import (
 )
 
 const (
-	// watchMax is how long who has sent a call watches for its reply before it sleeps: to sleep and be woken costs both
-	// sides some 10 µs, more than the shortest calls take. WATCH_MAX of the worker (ring/src/patience.rs) is the same.
-	watchMax = 30 * time.Microsecond
+	// watchMax is how long who has sent a call watches for its reply before it sleeps. To sleep and be woken costs a side
+	// from 10 µs on a busy machine to some 30 on an idle one, whose processors doze. The bound must hold both sides' and a
+	// short call between them, or calls that have once slept go on sleeping although watching would be enough.
+	// WATCH_MAX of the worker (ring/src/patience.rs) is the same.
+	watchMax = 100 * time.Microsecond
 	// looks is how many looks come between two looks at the clock.
 	looks = 64
 	// vainMax bounds the waits that are slept through after watching in vain: 1, 2, 4, up to 2 to the power of this.
