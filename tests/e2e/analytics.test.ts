@@ -1,10 +1,8 @@
 /** An experiment over a real model: chosen, generated, scored and learnt from, by OpenAI's own client, on both hosts. */
-import { join } from 'node:path';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { EdgeHost } from '../../infra/local/edge-part.ts';
-import { freePort } from '../../infra/local/ports.ts';
-import { type Stack, startStack } from '../../infra/local/stack.ts';
+import type { Stack } from '../../infra/local/stack.ts';
 import { EdgeClient } from '../contract/edge.ts';
 import { chatModel, missingPool, PoolRun } from './pool-run.ts';
 
@@ -21,13 +19,7 @@ describe.skipIf(reason !== '').each<EdgeHost>(['workers', 'supabase'])(`an exper
   beforeAll(async () => {
     pool = await PoolRun.start();
     const node = await pool.addNode();
-    stack = await startStack({
-      host,
-      port: await freePort(),
-      directory: join(pool.directory, 'edge'),
-      models: false,
-      environment: { POOL_DIRECTORY_URL: node.address.url },
-    });
+    stack = await pool.startEdge(host, node);
     client = new EdgeClient(stack.url, stack.key);
     openai = new OpenAI({ baseURL: `${stack.url}/v1`, apiKey: stack.key, maxRetries: 0 });
     const made = await client.json('/v1/experiments', {

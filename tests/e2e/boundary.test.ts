@@ -1,11 +1,9 @@
 /** Real nodes behind the edge on both hosts: the engine's boundary, and nodes that come and go, found by discovery alone. */
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { EdgeHost } from '../../infra/local/edge-part.ts';
 import type { ServicePart } from '../../infra/local/part.ts';
-import { freePort } from '../../infra/local/ports.ts';
-import { type Stack, startStack } from '../../infra/local/stack.ts';
+import type { Stack } from '../../infra/local/stack.ts';
 import { EdgeClient } from '../contract/edge.ts';
 import { missingPool, PoolRun } from './pool-run.ts';
 
@@ -20,13 +18,7 @@ describe.skipIf(reason !== '').each<EdgeHost>(['workers', 'supabase'])(`the boun
   beforeAll(async () => {
     pool = await PoolRun.start();
     first = await pool.addEmptyNode();
-    stack = await startStack({
-      host,
-      port: await freePort(),
-      directory: join(pool.directory, 'edge'),
-      models: false,
-      environment: { POOL_DIRECTORY_URL: first.address.url },
-    });
+    stack = await pool.startEdge(host, first);
     client = new EdgeClient(stack.url, stack.key);
   });
   afterAll(async () => {

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { EdgeHost } from '../../infra/local/edge-part.ts';
 import { startEtcd } from '../../infra/local/etcd-part.ts';
 import type { ServicePart } from '../../infra/local/part.ts';
 import { projectDirectory } from '../../infra/local/paths.ts';
@@ -10,6 +11,7 @@ import { startPool } from '../../infra/local/pool-part.ts';
 import { freePort } from '../../infra/local/ports.ts';
 import { findProgram } from '../../infra/local/programs.ts';
 import { silentProgress } from '../../infra/local/progress.ts';
+import { type Stack, startStack } from '../../infra/local/stack.ts';
 import { ensurePoolFiles } from '../../infra/models/fetch.ts';
 import { programs } from '../../infra/pool/build.ts';
 
@@ -52,6 +54,17 @@ export class PoolRun {
     });
     this.#nodes.push(node);
     return node;
+  }
+
+  /** Starts an edge that reads the directory of `node`. Its caller stops it before this. */
+  async startEdge(host: EdgeHost, node: ServicePart): Promise<Stack> {
+    return startStack({
+      host,
+      port: await freePort(),
+      directory: join(this.directory, 'edge'),
+      models: false,
+      environment: { POOL_DIRECTORY_URL: node.address.url },
+    });
   }
 
   /** The same without a model, for what needs the engine alone. */

@@ -1,12 +1,10 @@
 /** Chat at the edge by real nodes that the edge has found by discovery, on both hosts. */
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { EdgeHost } from '../../infra/local/edge-part.ts';
 import type { ServicePart } from '../../infra/local/part.ts';
-import { freePort } from '../../infra/local/ports.ts';
-import { type Stack, startStack } from '../../infra/local/stack.ts';
+import type { Stack } from '../../infra/local/stack.ts';
 import { EdgeClient } from '../contract/edge.ts';
 import { chatModel, missingPool, PoolRun } from './pool-run.ts';
 
@@ -25,13 +23,7 @@ describe.skipIf(reason !== '').each<EdgeHost>(['workers', 'supabase'])(
     beforeAll(async () => {
       pool = await PoolRun.start();
       first = await pool.addNode();
-      stack = await startStack({
-        host,
-        port: await freePort(),
-        directory: join(pool.directory, 'edge'),
-        models: false,
-        environment: { POOL_DIRECTORY_URL: first.address.url },
-      });
+      stack = await pool.startEdge(host, first);
       client = new EdgeClient(stack.url, stack.key);
       openai = new OpenAI({ baseURL: `${stack.url}/v1`, apiKey: stack.key, maxRetries: 0 });
     });
